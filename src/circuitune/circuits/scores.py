@@ -1,0 +1,246 @@
+"""The two results everything else is made of: scores of all edges, and the circuit cut from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from circuitune.circuits.graph import Graph
+from circuitune.circuits.selection import above, edge_count, prune, strongest
+from circuitune.core import tensors
+from circuitune.core.errors import InputError
+
+FORMAT = 1
+"""Version of the two file formats; raised when a reader of the former version would misread a file."""
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeScores:
+    """One score per edge: how much the loss rises, to first order, when that edge alone is corrupted.
+
+    Attributes:
+        values: float32 [sources, destinations], mean over examples; 0 where there is no edge.
+        graph: names of rows and columns, and which entries are edges.
+        completeness: |sum over v of score(input -> v) - (loss(corrupted) - loss(clean))| divided by
+            sum over v of |score(input -> v)|: the error of the path integral. None where it is not defined
+            (methods other than eap-ig, ablations other than interchange).
+        examples: float32 [n, sources, destinations], the same per example; None unless asked for.
+        settings: how the scores were made (method, steps, quadrature, metric, ablation, number and digest of the
+            pairs, model).
+    """
+
+    values: Tensor
+    graph: Graph
+    completeness: float | None = None
+    examples: Tensor | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.graph.sources), len(self.graph.destinations))
+        if tuple(self.values.shape) != shape:
+            raise InputError(f"Scores of this graph have shape {shape}; got {tuple(self.values.shape)}.")
+
+    def top(self, size: int | float, *, absolute: bool = True) -> "Circuit":
+        """Circuit of the strongest edges, pruned.
+
+        Args:
+            size: a number of edges, or a share in (0, 1] of all edges (rounded down, at least one edge).
+            absolute: rank by magnitude; otherwise by signed score.
+        """
+        count = edge_count(size, self.graph)
+        mask = strongest(self.values, self.graph, count, absolute=absolute)
+        return self._cut(mask, {"selection": "top", "size": size, "absolute": absolute})
+
+    def threshold(self, threshold: float, *, absolute: bool = True) -> "Circuit":
+        """Circuit of the edges whose score (magnitude if `absolute`) is at least `threshold`, pruned."""
+        mask = above(self.values, self.graph, threshold, absolute=absolute)
+        return self._cut(mask, {"selection": "threshold", "size": threshold, "absolute": absolute})
+
+    def _cut(self, mask: Tensor, selection: Mapping[str, Any]) -> "Circuit":
+        return Circuit(prune(mask, self.graph), self.graph, self, {**self.settings, **selection})
+
+    def collapse(self, how: Literal["sum", "max", "l1"] = "sum") -> "EdgeScores":
+        """Merge the q, k and v edges into a head: by signed sum (can cancel), largest magnitude, or sum of magnitudes."""
+        graph = self.graph.collapse()
+        parts = torch.stack(_per_head(self.values, self.graph))
+        if how == "sum":
+            merged = parts.sum(0)
+        elif how == "l1":
+            merged = parts.abs().sum(0)
+        else:
+            merged = parts.gather(0, parts.abs().argmax(0, keepdim=True))[0]
+        return EdgeScores(merged, graph, None, None, {**self.settings, "collapsed": how})
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file: ``values``, ``examples`` if there are any, and the rest as JSON metadata."""
+        arrays = {"values": self.values}
+        if self.examples is not None:
+            arrays["examples"] = self.examples
+        metadata = {
+            "kind": "scores",
+            "format": FORMAT,
+            "graph": self.graph.to_record(),
+            "completeness": self.completeness,
+            "settings": dict(self.settings),
+        }
+        tensors.save(Path(path), arrays, metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a file written by `save`.
+
+        Raises:
+            InputError: the file is missing, damaged, or not a scores file.
+        """
+        arrays, metadata = _read(Path(path), "scores")
+        graph = Graph.from_record(metadata["graph"])
+        return cls(
+            arrays["values"], graph, metadata["completeness"], arrays.get("examples"), metadata["settings"]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """A set of edges.
+
+    Attributes:
+        mask: bool [sources, destinations].
+        graph: names of rows and columns.
+        scores: the scores it was cut from, or None (set operations, imported or planted circuits).
+        settings: how it was made.
+    """
+
+    mask: Tensor
+    graph: Graph
+    scores: EdgeScores | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.graph.sources), len(self.graph.destinations))
+        if self.mask.dtype != torch.bool or tuple(self.mask.shape) != shape:
+            raise InputError(
+                f"A circuit's mask is bool {shape}; got {self.mask.dtype} {tuple(self.mask.shape)}."
+            )
+        if bool((self.mask & ~self.graph.edge_mask).any()):
+            raise InputError("A circuit's mask marks entries that are no edge of its graph.")
+
+    @cached_property
+    def edges(self) -> tuple[str, ...]:
+        """Names ``source->destination``, by (source, destination) index."""
+        sources, destinations = self.graph.sources, self.graph.destinations
+        return tuple(f"{sources[s]}->{destinations[r]}" for s, r in self.mask.nonzero().tolist())
+
+    @cached_property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the nodes that an edge leaves or enters, ``input`` and ``logits`` among them.
+
+        An input shared by several query heads (grouped-query attention) does not by itself make them nodes.
+        """
+        entered = self.mask.any(0)
+        feeds = self.graph.feeds
+        own = feeds & (feeds.sum(1, keepdim=True) == 1)
+        inside = self.mask.any(1) | (entered.float() @ own.float() > 0)
+        names = [name for name, present in zip(self.graph.sources, inside.tolist(), strict=True) if present]
+        return (*names, "logits") if bool(entered[self.graph.logits_destination]) else tuple(names)
+
+    def __len__(self) -> int:
+        return int(self.mask.sum())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Circuit) and self.graph == other.graph and torch.equal(self.mask, other.mask)
+
+    def __hash__(self) -> int:
+        return hash((self.graph, self.mask.numpy().tobytes()))
+
+    def __or__(self, other: "Circuit") -> "Circuit":
+        return self._combine(other, self.mask | other.mask, "union")
+
+    def __and__(self, other: "Circuit") -> "Circuit":
+        return self._combine(other, self.mask & other.mask, "intersection")
+
+    def __xor__(self, other: "Circuit") -> "Circuit":
+        return self._combine(other, self.mask ^ other.mask, "symmetric difference")
+
+    def _combine(self, other: "Circuit", mask: Tensor, operation: str) -> "Circuit":
+        self._require_same_graph(other)
+        return Circuit(mask, self.graph, None, {"operation": operation})
+
+    def _require_same_graph(self, other: "Circuit") -> None:
+        if self.graph != other.graph:
+            raise InputError(
+                f"The two circuits belong to different graphs ({self.graph} and {other.graph}); "
+                "collapse both, or compare circuits of one model shape."
+            )
+
+    def jaccard(self, other: "Circuit") -> float:
+        """Edges in both divided by edges in either; 1 for two empty circuits."""
+        self._require_same_graph(other)
+        union = int((self.mask | other.mask).sum())
+        return int((self.mask & other.mask).sum()) / union if union else 1.0
+
+    def collapse(self) -> "Circuit":
+        """The same circuit with the q, k and v edges into a head merged: an edge is in if any of the three is."""
+        if self.graph.collapsed:
+            return self
+        merged = torch.stack(_per_head(self.mask, self.graph)).any(0)
+        return Circuit(merged, self.graph.collapse(), None, {**self.settings, "collapsed": "any"})
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file: ``mask`` (and the score ``values`` if known), the rest as JSON metadata."""
+        arrays = {"mask": self.mask}
+        completeness = None
+        if self.scores is not None:
+            arrays["values"] = self.scores.values
+            completeness = self.scores.completeness
+        metadata = {
+            "kind": "circuit",
+            "format": FORMAT,
+            "graph": self.graph.to_record(),
+            "completeness": completeness,
+            "settings": dict(self.settings),
+            "scores_settings": dict(self.scores.settings) if self.scores is not None else None,
+        }
+        tensors.save(Path(path), arrays, metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a file written by `save`.
+
+        Raises:
+            InputError: the file is missing, damaged, or not a circuit file.
+        """
+        arrays, metadata = _read(Path(path), "circuit")
+        graph = Graph.from_record(metadata["graph"])
+        scores = None
+        if "values" in arrays:
+            completeness, settings = metadata["completeness"], metadata["scores_settings"]
+            scores = EdgeScores(arrays["values"], graph, completeness, None, settings)
+        return cls(arrays["mask"], graph, scores, metadata["settings"])
+
+
+def _per_head(values: Tensor, graph: Graph) -> list[Tensor]:
+    """The q, k and v columns of each query head, MLP and logits columns in the first: 3 x [sources, collapsed]."""
+    collapsed = graph.collapse()
+    parts = [values.new_zeros(len(graph.sources), len(collapsed.destinations)) for _ in range(3)]
+    group = graph.heads // graph.kv_heads
+    for layer in range(graph.layers):
+        heads = collapsed.query_destinations(layer)
+        parts[0][:, heads] = values[:, graph.query_destinations(layer)]
+        parts[1][:, heads] = values[:, graph.key_destinations(layer)].repeat_interleave(group, 1)
+        parts[2][:, heads] = values[:, graph.value_destinations(layer)].repeat_interleave(group, 1)
+        parts[0][:, collapsed.mlp_destination(layer)] = values[:, graph.mlp_destination(layer)]
+    parts[0][:, -1] = values[:, -1]
+    return parts
+
+
+def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    arrays, metadata = tensors.load(path)
+    if metadata.get("kind") != kind:
+        raise InputError(f"{path} is a {metadata.get('kind', 'foreign')} file; expected a {kind} file.")
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} has format {metadata.get('format')}; this version reads format {FORMAT}.")
+    return arrays, metadata
