@@ -1,0 +1,1 @@
+"""What every room needs, without model code; see README.md beside this file."""

@@ -1,0 +1,67 @@
+"""Tidy CSV tables whose columns are a pydantic model's fields.
+
+Equal rows give equal bytes on every machine: floats are written by ``repr`` (the shortest text that reads
+back as the same number), booleans as ``true`` and ``false``, None as an empty cell, lines end in a single
+line feed.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from circuitune.core.atomic import write_text
+from circuitune.core.errors import InputError
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def write_rows(path: Path, rows: Sequence[R], model: type[R]) -> None:
+    """Write the rows under a header of the model's fields, atomically; no rows give a header alone."""
+    columns = list(model.model_fields)
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(getattr(row, column)) for column in columns])
+    write_text(path, buffer.getvalue())
+
+
+def read_rows(path: Path, model: type[R]) -> list[R]:
+    """Read a table written by ``write_rows``; InputError names the file and line that do not fit."""
+    columns = list(model.model_fields)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.reader(file, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a table ({error}); check the path.") from error
+    if not lines or lines[0] != columns:
+        raise InputError(f"{path} is no table of {model.__name__}: its header must be {','.join(columns)}.")
+    return [_row(path, number, line, columns, model) for number, line in enumerate(lines[1:], start=2)]
+
+
+def _row(path: Path, number: int, line: list[str], columns: list[str], model: type[R]) -> R:
+    if len(line) != len(columns):
+        raise InputError(f"{path}, line {number}, has {len(line)} cells, not {len(columns)}; write it again.")
+    cells = {
+        column: None if cell == "" and model.model_fields[column].annotation is not str else cell
+        for column, cell in zip(columns, line, strict=True)
+    }
+    try:
+        return model.model_validate(cells)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"{path}, line {number}, column {first['loc'][0]}: {first['msg']}; write the table again."
+        ) from error
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(float(value)) if isinstance(value, float) else str(value)

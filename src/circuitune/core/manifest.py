@@ -1,0 +1,83 @@
+"""Hashes of files and values, and ``COMPLETE.json``, which makes a folder finished.
+
+``environment.json`` (times, host, versions) stays outside: finished folders of equal work have equal
+manifests.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from circuitune.core.atomic import flush, remove_partial_files, write_json
+from circuitune.core.errors import InputError
+from circuitune.core.records import CompleteRecord, FileRecord, read_record
+
+COMPLETE = "COMPLETE.json"
+ENVIRONMENT = "environment.json"
+
+
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def canonical_json(value: object) -> str:
+    """The one text of a JSON value: sorted keys, no spaces, ASCII; ValueError on NaN or infinity."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(value: object) -> str:
+    """SHA-256 of a JSON value's canonical text."""
+    return sha256_bytes(canonical_json(value).encode("ascii"))
+
+
+def complete(folder: Path) -> None:
+    """Declare a folder finished: remove partial files, flush the rest, write ``COMPLETE.json`` last."""
+    remove_partial_files(folder)
+    files: dict[str, FileRecord] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in (COMPLETE, ENVIRONMENT):
+            flush(path)
+            files[name] = FileRecord(bytes=path.stat().st_size, sha256=sha256_file(path))
+    write_json(folder / COMPLETE, CompleteRecord(files=files))
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether ``COMPLETE.json`` is there and every file it lists has its size; reads no content."""
+    try:
+        record = read_record(folder / COMPLETE, CompleteRecord)
+    except InputError:
+        return False
+    return all(_size(folder / name) == file.bytes for name, file in record.files.items())
+
+
+def verify(folder: Path) -> list[str]:
+    """Read every listed file and say in words what differs from ``COMPLETE.json``; empty when all is well."""
+    try:
+        record = read_record(folder / COMPLETE, CompleteRecord)
+    except InputError as error:
+        return [str(error)]
+    problems = (_problem(folder / name, file) for name, file in record.files.items())
+    return [problem for problem in problems if problem]
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _problem(path: Path, expected: FileRecord) -> str | None:
+    size = _size(path)
+    if size is None:
+        return f"{path} is missing."
+    if size != expected.bytes:
+        return f"{path} has {size} bytes instead of {expected.bytes}."
+    if sha256_file(path) != expected.sha256:
+        return f"{path} has changed: its SHA-256 is not the recorded {expected.sha256[:12]}..."
+    return None
