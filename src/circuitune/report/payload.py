@@ -1,0 +1,191 @@
+"""A run folder -> everything the page shows, as plain JSON values.
+
+Nothing here judges: figures, comparisons and sentences about them are made by the page from these tables.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import yaml
+from pydantic import BaseModel
+
+from circuitune.core import records
+from circuitune.core.csvio import read_rows
+from circuitune.core.errors import InputError
+from circuitune.report.embedding import Packed, pack
+
+FORMAT: Final = 1
+"""Version of the payload; ``web/src/payload.ts`` reads exactly this one."""
+
+TABLES: Final[Mapping[str, type[BaseModel]]] = {
+    "accuracy": records.AccuracyRow,
+    "faithfulness": records.FaithfulnessRow,
+    "change": records.ChangeRow,
+    "transitions": records.TransitionRow,
+    "layers": records.LayerRow,
+    "critical_layers": records.CriticalRow,
+    "methods": records.MethodRow,
+    "circuits": records.CircuitRow,
+}
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What is embedded: ``page`` as JSON, ``blobs`` as text blocks of their own (see ``embedding``)."""
+
+    page: Mapping[str, object]
+    blobs: Mapping[str, str]
+
+    @property
+    def title(self) -> str:
+        """Title of the page."""
+        return str(self.page["title"])
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        """The summary, in plain words."""
+        return cast(Sequence[str], self.page["sentences"])
+
+
+def collect(run: Path) -> Payload:
+    """Read a run folder.
+
+    Raises:
+        InputError: it is no run folder, or one of its tables or documents is damaged. What is merely absent,
+            and circuits that cannot be read, are named in the payload's ``problems`` instead.
+    """
+    if not run.is_dir():
+        raise InputError(f"{run} is no folder; give the folder of a run, such as runs/first.")
+    known = [run / "recipe.yaml", run / "summary.json", *(_table(run, name) for name in TABLES)]
+    if not any(path.is_file() for path in known):
+        raise InputError(f"{run} is no run folder: it has neither recipe.yaml, summary.json nor tables/*.csv.")
+    rows = {
+        name: read_rows(_table(run, name), model) for name, model in TABLES.items() if _table(run, name).is_file()
+    }
+    drawn, problems, blobs = _circuits(run, cast(list[records.CircuitRow], rows.get("circuits", [])))
+    summary = _summary(run)
+    page: dict[str, object] = {
+        "format": FORMAT,
+        "run": run.resolve().name,
+        "title": summary.title,
+        "sentences": summary.sentences,
+        "notes": summary.notes,
+        "problems": problems,
+        "tables": {name: _columns(name, rows.get(name)) for name in TABLES},
+        "recipe": _optional(run / "recipe.yaml", _settings),
+        "environment": _optional(run / "environment.json", _settings),
+        "pairs": _pairs(run),
+        **drawn,
+    }
+    return Payload(page, blobs)
+
+
+def _table(run: Path, name: str) -> Path:
+    return run / "tables" / f"{name}.csv"
+
+
+def _summary(run: Path) -> records.SummaryRecord:
+    path = run / "summary.json"
+    if path.is_file():
+        return records.read_record(path, records.SummaryRecord)
+    sentence = "This run has no summary yet (summary.json is missing); the figures show what there is."
+    return records.SummaryRecord(title=f"Run {run.resolve().name}", sentences=[sentence], notes=[])
+
+
+def _columns(name: str, rows: Sequence[BaseModel] | None) -> dict[str, object] | None:
+    if rows is None:
+        return None
+    columns = list(TABLES[name].model_fields)
+    return {"columns": columns, "rows": [[getattr(row, column) for column in columns] for row in rows]}
+
+
+def _circuits(run: Path, rows: Sequence[records.CircuitRow]) -> tuple[dict[str, object], list[str], dict[str, str]]:
+    """The page's ``graph`` and ``circuits``, problems in words, and the blobs by id."""
+    entries, problems, blobs = list[dict[str, object]](), list[str](), dict[str, str]()
+    first: Packed | None = None
+    for row in _main_share(rows):
+        name = f"The circuit of {row.label} at step {row.step}"
+        try:
+            packed = pack(_inside(run, row.scores), _inside(run, row.circuit))
+        except InputError as error:
+            problems.append(f"{name} is left out: {error}")
+            continue
+        first = first or packed
+        if packed.wiring != first.wiring:
+            problems.append(f"{name} is left out: it belongs to a model of another shape.")
+            continue
+        blob = f"circuit-{len(entries)}"
+        blobs[blob] = packed.data
+        described = row.model_dump(include={"label", "role", "seed", "step", "share", "nodes", "edges"})
+        entries.append({**described, "scale": packed.scale, "blob": blob})
+    return {"graph": _graph(first) if first else None, "circuits": entries}, problems, blobs
+
+
+def _main_share(rows: Sequence[records.CircuitRow]) -> list[records.CircuitRow]:
+    """The circuits of the size most rows have (the larger one on a tie), by label and step."""
+    sizes = Counter(row.share for row in rows)
+    share = max(sizes, key=lambda size: (sizes[size], size), default=0.0)
+    return sorted((row for row in rows if row.share == share), key=lambda row: (row.label, row.step))
+
+
+def _inside(run: Path, relative: str) -> Path:
+    path = (run / relative).resolve()
+    if not path.is_relative_to(run.resolve()):
+        raise InputError(f"{relative} lies outside the run folder.")
+    return path
+
+
+def _graph(packed: Packed) -> dict[str, object]:
+    wiring = packed.wiring
+    return {
+        "layers": wiring.layers,
+        "heads": wiring.heads,
+        "kv_heads": wiring.kv_heads,
+        "parallel": wiring.parallel,
+        "sources": wiring.sources,
+        "destinations": wiring.destinations,
+        "readable": wiring.readable,
+    }
+
+
+def _pairs(run: Path) -> object:
+    """The run's pairs.json, if it has exactly one: an example, and what was left out and why."""
+    found = sorted((run / "jobs").glob("*/pairs.json"))
+    return records.read_record(found[0], records.PairsRecord).model_dump(mode="json") if len(found) == 1 else None
+
+
+def _optional(path: Path, read: Callable[[Path], object]) -> object:
+    return read(path) if path.is_file() else None
+
+
+def _settings(path: Path) -> list[list[str]]:
+    """A YAML or JSON document as [dotted name, value] lines, in the document's order."""
+    try:
+        document: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read ({reason}); restore it or start a new run.") from error
+    return [[name, value] for name, value in _flat("", document)]
+
+
+def _flat(prefix: str, value: object) -> list[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        inner = {f"{prefix}.{key}" if prefix else str(key): item for key, item in cast(dict[Any, Any], value).items()}
+        return [line for name, item in inner.items() for line in _flat(name, item)]
+    if isinstance(value, list):
+        items = cast(list[object], value)
+        if not any(isinstance(item, dict | list) for item in items):
+            return [(prefix, ", ".join(map(_plain, items)) or "none")]
+    return [(prefix, _plain(cast(object, value)))]
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
