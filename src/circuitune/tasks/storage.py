@@ -1,0 +1,88 @@
+"""Pair sets on disk: JSON lines, the first about the set, the others one pair each.
+
+The first line holds the digest of the rest, so a file that lost a line or was edited is noticed.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+from pydantic import JsonValue, ValidationError
+
+from circuitune.core.atomic import write_text
+from circuitune.core.errors import InputError
+from circuitune.core.manifest import canonical_json
+from circuitune.core.records import Record
+from circuitune.tasks.pairs import Pair, PairSet
+from circuitune.tasks.splits import Part
+
+
+class PairsHeader(Record):
+    """First line of a pair file."""
+
+    circuitune: Literal["pairs"] = "pairs"
+    format: Literal[1] = 1
+    name: str
+    part: Part | None
+    settings: dict[str, JsonValue]
+    rows: int
+    digest: str
+
+
+class PairLine(Record):
+    """Every other line; ``None`` fields are left out of the text."""
+
+    clean: str
+    corrupted: str
+    answer: str
+    wrong: str | None = None
+    group: str
+    row: int | None = None
+    answer_id: int | None = None
+    wrong_id: int | None = None
+
+
+def write_jsonl(pairs: PairSet, path: Path) -> None:
+    """Write a pair set atomically; equal sets give equal bytes."""
+    header = PairsHeader(
+        name=pairs.name, part=pairs.part, settings=dict(pairs.settings), rows=len(pairs), digest=pairs.digest
+    )
+    lines = [canonical_json(header.model_dump(mode="json"))]
+    lines += [PairLine(**asdict(pair)).model_dump_json(exclude_none=True) for pair in pairs]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def is_pair_file(first_line: str) -> bool:
+    """Whether a JSONL file begins like one of ours."""
+    try:
+        PairsHeader.model_validate_json(first_line)
+    except ValidationError:
+        return False
+    return True
+
+
+def read_jsonl(path: Path) -> PairSet:
+    """Read a file that ``write_jsonl`` made; InputError where it is missing, damaged or foreign."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); check the path.") from error
+    try:
+        header = PairsHeader.model_validate_json(lines[0])
+    except ValidationError as error:
+        raise InputError(
+            f"{path} was not written by circuitune (line 1 does not describe a pair set); "
+            "read other files with read_pairs."
+        ) from error
+    pairs = tuple(_pair(path, number, line) for number, line in enumerate(lines[1:], start=2) if line)
+    result = PairSet(header.name, pairs, header.part, header.settings)
+    if len(pairs) != header.rows or result.digest != header.digest:
+        raise InputError(f"{path} is not as circuitune wrote it (its digest differs); export it again.")
+    return result
+
+
+def _pair(path: Path, number: int, line: str) -> Pair:
+    try:
+        return Pair(**PairLine.model_validate_json(line).model_dump())
+    except ValidationError as error:
+        raise InputError(f"{path}, line {number}, is no pair of circuitune's; export the file again.") from error
