@@ -79,7 +79,7 @@ class FaithfulnessRow(Record):
 class CircuitRow(Record):
     """circuits.csv: one circuit of the run and where it lies.
 
-    ``scores`` and ``circuit`` are paths inside the run; ``role`` is the stage it belongs to (such as "tune" or "phase1").
+    ``scores`` and ``circuit`` are paths inside the run; ``role`` is the stage it belongs to ("tune", "phase1").
     """
 
     label: str
