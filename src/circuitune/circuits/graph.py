@@ -11,25 +11,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from circuitune.core.errors import InputError
-
-
-class HasShape(Protocol):
-    """What a graph needs to know of a model (``models.anatomy.Anatomy`` has it)."""
-
-    @property
-    def layers(self) -> int: ...
-    @property
-    def heads(self) -> int: ...
-    @property
-    def kv_heads(self) -> int: ...
-    @property
-    def parallel(self) -> bool: ...
+from circuitune.models.anatomy import Anatomy
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,7 @@ class Graph:
             )
 
     @classmethod
-    def of(cls, anatomy: HasShape) -> Self:
+    def of(cls, anatomy: Anatomy) -> Self:
         """Graph of a model's anatomy."""
         return cls(anatomy.layers, anatomy.heads, anatomy.kv_heads, anatomy.parallel)
 
@@ -94,9 +82,7 @@ class Graph:
     @cached_property
     def sources(self) -> tuple[str, ...]:
         """Names of the rows."""
-        blocks = (
-            [*(f"a{layer}.h{h}" for h in range(self.heads)), f"m{layer}"] for layer in range(self.layers)
-        )
+        blocks = ([*(f"a{layer}.h{h}" for h in range(self.heads)), f"m{layer}"] for layer in range(self.layers))
         return ("input", *chain.from_iterable(blocks))
 
     @cached_property

@@ -64,7 +64,7 @@ class EdgeScores:
         return Circuit(prune(mask, self.graph), self.graph, self, {**self.settings, **selection})
 
     def collapse(self, how: Literal["sum", "max", "l1"] = "sum") -> "EdgeScores":
-        """Merge the q, k and v edges into a head: by signed sum (can cancel), largest magnitude, or sum of magnitudes."""
+        """Merge the q, k and v edges into a head: signed sum (can cancel), largest magnitude, sum of magnitudes."""
         graph = self.graph.collapse()
         parts = torch.stack(_per_head(self.values, self.graph))
         if how == "sum":
@@ -98,9 +98,7 @@ class EdgeScores:
         """
         arrays, metadata = _read(Path(path), "scores")
         graph = Graph.from_record(metadata["graph"])
-        return cls(
-            arrays["values"], graph, metadata["completeness"], arrays.get("examples"), metadata["settings"]
-        )
+        return cls(arrays["values"], graph, metadata["completeness"], arrays.get("examples"), metadata["settings"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +120,7 @@ class Circuit:
     def __post_init__(self) -> None:
         shape = (len(self.graph.sources), len(self.graph.destinations))
         if self.mask.dtype != torch.bool or tuple(self.mask.shape) != shape:
-            raise InputError(
-                f"A circuit's mask is bool {shape}; got {self.mask.dtype} {tuple(self.mask.shape)}."
-            )
+            raise InputError(f"A circuit's mask is bool {shape}; got {self.mask.dtype} {tuple(self.mask.shape)}.")
         if bool((self.mask & ~self.graph.edge_mask).any()):
             raise InputError("A circuit's mask marks entries that are no edge of its graph.")
 
