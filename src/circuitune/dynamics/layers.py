@@ -1,0 +1,217 @@
+"""Change by layer, and which layers matter most by rules one can exchange (paper, section 5)."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from circuitune.circuits.graph import Graph
+from circuitune.circuits.scores import Circuit, EdgeScores
+from circuitune.core.errors import InputError, MachineError
+from circuitune.core.records import ComparisonRole, CriticalRow, Kind, LayerRow, Side
+
+STUDY_SHARE = 0.05
+"""Share of all edges that scores are cut to where no circuit is given: the study's."""
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """Nodes or edges of one layer, before and after.
+
+    Attributes: kind: what is counted. Edges by the layer of their source or destination; nodes as sources
+    (``input``, heads, MLPs) or as destinations (the q, k, v, MLP and logits inputs that an edge enters).
+    side: "source" or "destination". layer: -1 is the input, the number of layers is the logits. possible:
+    how many the graph has there. before: how many the circuit before has. after: how many the circuit after
+    has. added: how many only the circuit after has. removed: how many only the circuit before has.
+    """
+
+    kind: Kind
+    side: Side
+    layer: int
+    possible: int
+    before: int
+    after: int
+    added: int
+    removed: int
+
+    @property
+    def share_absent_added(self) -> float | None:
+        """Of those absent before, the share added; None where none was absent (a full layer cannot gain)."""
+        absent = self.possible - self.before
+        return self.added / absent if absent else None
+
+    @property
+    def share_present_removed(self) -> float | None:
+        """Of those present before, the share removed; None where none was present (an empty one cannot lose)."""
+        return self.removed / self.before if self.before else None
+
+
+def layer_changes(before: Circuit, after: Circuit) -> tuple[LayerChange, ...]:
+    """Nodes and edges per layer, by source (-1 to L - 1) and by destination (0 to L).
+
+    Raises:
+        InputError: the circuits belong to different graphs.
+    """
+    graph = before.graph
+    require_same_graph(graph, after.graph)
+    sources, destinations = torch.tensor(graph.source_layer), torch.tensor(graph.destination_layer)
+    possible = graph.edge_mask
+    old, new = before.mask, after.mask
+    by_source = list(range(-1, graph.layers))
+    by_destination = list(range(graph.layers + 1))
+    every = torch.ones(len(graph.sources), dtype=torch.bool)
+    old_sources, new_sources = (sources_among(frozenset(circuit.nodes), graph) for circuit in (before, after))
+    return (
+        *(_count("node", "source", n, every, old_sources, new_sources, sources == n) for n in by_source),
+        *(
+            _count("node", "destination", n, possible.any(0), old.any(0), new.any(0), destinations == n)
+            for n in by_destination
+        ),
+        *(_count("edge", "source", n, possible, old, new, (sources == n)[:, None]) for n in by_source),
+        *(_count("edge", "destination", n, possible, old, new, destinations == n) for n in by_destination),
+    )
+
+
+def layer_rows(changes: Sequence[LayerChange], *, comparison: str, role: ComparisonRole) -> list[LayerRow]:
+    """Rows of layers.csv."""
+    return [
+        LayerRow(
+            comparison=comparison,
+            role=role,
+            kind=change.kind,
+            side=change.side,
+            layer=change.layer,
+            possible=change.possible,
+            before=change.before,
+            after=change.after,
+            added=change.added,
+            removed=change.removed,
+            share_absent_added=change.share_absent_added,
+            share_present_removed=change.share_present_removed,
+        )
+        for change in changes
+    ]
+
+
+def layer_importance(before: EdgeScores, after: EdgeScores, rule: str = "released") -> Float[Tensor, "L"]:
+    """Importance of each layer, float64 [layers], from the scores before and after fine-tuning.
+
+    The input is booked to layer 0, the logits to the last layer. Rules:
+
+    - ``released``: sum over edges of |after - before|, booked to the edge's source layer (the authors' rule);
+    - ``normalised``: the same with each map first scaled to unit L1, because raw scores grow in fine-tuning;
+    - ``destination``: as ``released``, booked to the destination layer;
+    - ``both``: ``released`` plus ``destination``: an edge counts at both ends;
+    - ``count``: how many edges enter or leave the circuit of the top 5 %, by source layer;
+    - ``before``, ``after``: sum of |score| of that map alone, by source layer.
+
+    Raises:
+        InputError: unknown rule, or scores of different graphs.
+    """
+    require_same_graph(before.graph, after.graph)
+    if rule not in RULES:
+        raise InputError(f"{rule!r} is no rule of layer importance; choose one of {', '.join(RULES)}.")
+    return RULES[rule](before, after)
+
+
+def critical_layers(importance: Float[Tensor, "L"] | Sequence[float], k: int) -> tuple[int, ...]:
+    """The ``k`` most important layers, most important first; ties go to the lower layer.
+
+    Raises:
+        InputError: ``k`` is not between 1 and the number of layers.
+        MachineError: an importance is NaN or infinite.
+    """
+    values = _floats(importance)
+    if not all(map(math.isfinite, values)):
+        raise MachineError("A layer's importance is not finite; the scores it comes from overflowed.")
+    if not 1 <= k <= len(values):
+        raise InputError(f"{k} critical layers of {len(values)}: choose a number from 1 to {len(values)}.")
+    return tuple(sorted(range(len(values)), key=lambda layer: (-values[layer], layer))[:k])
+
+
+def critical_rows(rule: str, importance: Float[Tensor, "L"] | Sequence[float], k: int) -> list[CriticalRow]:
+    """Rows of critical_layers.csv, by layer, with the top ``k`` chosen."""
+    values = _floats(importance)
+    order = critical_layers(values, len(values))
+    chosen = critical_layers(values, k)
+    return [
+        CriticalRow(rule=rule, layer=layer, importance=value, place=order.index(layer) + 1, chosen=layer in chosen)
+        for layer, value in enumerate(values)
+    ]
+
+
+def require_same_graph(first: Graph, second: Graph) -> None:
+    """InputError where two things of different model shapes, or only one of them collapsed, are compared."""
+    if first != second:
+        raise InputError(
+            f"The two belong to different graphs ({first} and {second}); "
+            "collapse both, or compare models of one shape."
+        )
+
+
+def sources_among(names: AbstractSet[str], graph: Graph) -> Bool[Tensor, "S"]:
+    """Which sources of the graph are among the names."""
+    return torch.tensor([name in names for name in graph.sources])
+
+
+def _floats(values: Float[Tensor, "L"] | Sequence[float]) -> list[float]:
+    return [float(value) for value in values]
+
+
+def _count(
+    kind: Kind, side: Side, layer: int, possible: Tensor, before: Tensor, after: Tensor, here: Tensor
+) -> LayerChange:
+    """Count in the part of equally shaped bool masks that ``here`` selects (it broadcasts)."""
+    return LayerChange(
+        kind,
+        side,
+        layer,
+        possible=int((possible & here).sum()),
+        before=int((before & here).sum()),
+        after=int((after & here).sum()),
+        added=int((after & ~before & here).sum()),
+        removed=int((before & ~after & here).sum()),
+    )
+
+
+def _by_source(weight: Float[Tensor, "S R"], graph: Graph) -> Float[Tensor, "L"]:
+    layers = torch.tensor(graph.source_layer).clamp(min=0)
+    return torch.zeros(graph.layers, dtype=torch.float64).index_add(0, layers, weight.double().sum(1))
+
+
+def _by_destination(weight: Float[Tensor, "S R"], graph: Graph) -> Float[Tensor, "L"]:
+    layers = torch.tensor(graph.destination_layer).clamp(max=graph.layers - 1)
+    return torch.zeros(graph.layers, dtype=torch.float64).index_add(0, layers, weight.double().sum(0))
+
+
+def _difference(before: EdgeScores, after: EdgeScores) -> Float[Tensor, "S R"]:
+    return (after.values.double() - before.values.double()).abs()
+
+
+def _unit(scores: EdgeScores) -> Float[Tensor, "S R"]:
+    values = scores.values.double()
+    whole = values.abs().sum()
+    return values / whole if whole > 0 else values
+
+
+def _changed(before: EdgeScores, after: EdgeScores) -> Float[Tensor, "S R"]:
+    return (before.top(STUDY_SHARE).mask ^ after.top(STUDY_SHARE).mask).double()
+
+
+RULES: Mapping[str, Callable[[EdgeScores, EdgeScores], Float[Tensor, "L"]]] = {
+    "released": lambda before, after: _by_source(_difference(before, after), before.graph),
+    "normalised": lambda before, after: _by_source((_unit(after) - _unit(before)).abs(), before.graph),
+    "destination": lambda before, after: _by_destination(_difference(before, after), before.graph),
+    "both": lambda before, after: (
+        _by_source(_difference(before, after), before.graph)
+        + _by_destination(_difference(before, after), before.graph)
+    ),
+    "count": lambda before, after: _by_source(_changed(before, after), before.graph),
+    "before": lambda before, after: _by_source(before.values.abs(), before.graph),
+    "after": lambda before, after: _by_source(after.values.abs(), after.graph),
+}
+"""The rules of `layer_importance` by name."""
