@@ -22,24 +22,47 @@ class Tokenizer(Protocol):
 
 def prompt_ids(tokenizer: Tokenizer, prompts: Sequence[str]) -> list[list[int]]:
     """Token ids of each prompt, with the special tokens that the tokenizer adds by default."""
-    return tokenizer(list(prompts))["input_ids"] if prompts else []
+    ids = _ids(tokenizer, set(prompts), special=True)
+    return [ids[prompt] for prompt in prompts]
 
 
 def answer_ids(tokenizer: Tokenizer, prompts: Sequence[str], answers: Sequence[str]) -> list[list[int]]:
     """Token ids of each answer as the continuation of its prompt, without special tokens.
 
-    Read off the joined text, because some tokenizers (SentencePiece) split a lone " 70" differently; where
-    the joined text does not begin with the prompt's own tokens, the answer's tokens alone.
+    Some tokenizers (SentencePiece) split a lone " 70" differently than after a prompt, so the ids are read
+    off the answer joined to the prompt's last word; where the two merge, they are the answer's alone.
     """
-    if not prompts:
-        return []
-    before = prompt_ids(tokenizer, prompts)
-    joined = prompt_ids(tokenizer, [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)])
-    alone: list[list[int]] = tokenizer(list(answers), add_special_tokens=False)["input_ids"]
-    return [
-        whole[len(head) :] if whole[: len(head)] == head and len(whole) > len(head) else answer
-        for head, whole, answer in zip(before, joined, alone, strict=True)
-    ]
+    ends = (_last_word(prompt) for prompt in prompts)
+    places = list(zip(ends, answers, strict=True))
+    texts = {text for end, answer in places for text in (end, end + answer, answer)}
+    ids = _ids(tokenizer, texts, special=False)
+
+    def continuation(end: str, answer: str) -> list[int]:
+        head, whole = ids[end], ids[end + answer]
+        merged = whole[: len(head)] != head or len(whole) == len(head)
+        return ids[answer] if merged else whole[len(head) :]
+
+    return [continuation(*place) for place in places]
+
+
+def _last_word(prompt: str) -> str:
+    """The last word with the white space on both its sides."""
+    words = prompt.rsplit(maxsplit=1)
+    return prompt[max(prompt.rindex(words[-1]) - 1, 0) :] if words else prompt
+
+
+def _ids(tokenizer: Tokenizer, texts: set[str], special: bool) -> dict[str, list[int]]:
+    """Ids of texts, each tokenised once: prompts recur as corruptions, answers recur everywhere."""
+    if not texts:
+        return {}
+    ordered = sorted(texts)
+    try:
+        rows: list[list[int]] = tokenizer(ordered, add_special_tokens=special)["input_ids"]
+    except Exception as error:  # what the tokenizers library raises for text it has no token for
+        raise InputError(
+            f"The tokenizer cannot split these pairs ({error}); use pairs made of its vocabulary."
+        ) from error
+    return dict(zip(ordered, rows, strict=True))
 
 
 def decoded(pairs: PairSet, tokenizer: Tokenizer) -> PairSet:
