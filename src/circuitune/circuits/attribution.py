@@ -39,11 +39,12 @@ from torch import Tensor, nn
 
 from circuitune.circuits.batches import Batch, batches
 from circuitune.circuits.graph import Graph
+from circuitune.circuits.memory import positions_per_batch
 from circuitune.circuits.metrics import Loss, Metric, resolve
 from circuitune.circuits.quadrature import path_points
 from circuitune.circuits.scores import EdgeScores
 from circuitune.circuits.weights import Reader, Weights
-from circuitune.core.errors import InputError, MachineError
+from circuitune.core.errors import MachineError
 from circuitune.models.anatomy import Anatomy, anatomy_of, concatenated
 from circuitune.models.encoding import EncodedPairs
 from circuitune.models.running import (
@@ -58,8 +59,6 @@ from circuitune.models.running import (
 
 Method = Literal["eap", "eap-ig"]
 Quadrature = Literal["midpoint", "left", "right", "gauss"]
-MEMORY = 1 << 30
-"""Bytes the difference and gradient buffers of one batch may take."""
 
 
 def attribute(
@@ -85,7 +84,7 @@ def attribute(
         metric: ``logit_diff``, ``kl``, ``nll``, or a function `circuits.metrics.Loss`.
         quadrature: ``midpoint``; ``left`` and ``right`` are the field's two schedules; ``gauss`` (Legendre).
         per_example: keep the scores of every example too (float32 [n, sources, destinations]).
-        batch_size: rows per batch; by default what fits `MEMORY`. The scores do not depend on it.
+        batch_size: rows per batch; by default what fits the memory budget. The scores do not depend on it.
         share_prefix: compute the positions shared by clean and corrupted prompts once; changes no score.
 
     Raises:
@@ -101,7 +100,7 @@ def attribute(
     raised = 0.0
     with prepared(model):
         weights = Weights.of(anatomy)
-        size = _positions_per_batch(anatomy, graph, batch_size, inputs)
+        size = batch_size * inputs.clean.shape[1] if batch_size else positions_per_batch(anatomy, graph)
         for batch in batches(inputs, anatomy.device, size, share_prefix=share_prefix):
             scores_BSR, loss_change = _attribute_batch(anatomy, graph, weights, batch, chosen, points, per_example)
             total += scores_BSR.double().sum(0).cpu()
@@ -289,14 +288,3 @@ def _completeness(values: Float[Tensor, "S R"], raised: float) -> float:
     """Error of the path integral: the scores of the edges out of `input` should sum to the rise of the loss."""
     row = values[0].double()
     return float((row.sum() - raised).abs() / row.abs().sum().clamp_min(torch.finfo(torch.float64).tiny))
-
-
-def _positions_per_batch(anatomy: Anatomy, graph: Graph, batch_size: int | None, inputs: EncodedPairs) -> int:
-    """Positions whose differences of all sources, and gradients of one block's readers, fit `MEMORY`."""
-    if batch_size is not None:
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1; got {batch_size}.")
-        return batch_size * inputs.clean.shape[1]
-    per_block = (len(graph.destinations) - 1) // graph.layers
-    bytes_per_position = (len(graph.sources) + per_block) * anatomy.width * anatomy.dtype.itemsize
-    return max(1, MEMORY // bytes_per_position)

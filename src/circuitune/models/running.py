@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
-from circuitune.models.anatomy import Anatomy, Norm
+from circuitune.models.anatomy import Anatomy, Block, Norm
 
 
 @contextmanager
@@ -47,14 +47,14 @@ class Prefix:
     length: int
     past: DynamicCache | None
 
-    def cache(self, copies: int = 1) -> DynamicCache | None:
-        """A cache that starts with this prefix, its rows repeated `copies` times; the stored tensors are shared."""
+    def cache(self, rows: Int[Tensor, " N"] | None = None) -> DynamicCache | None:
+        """A cache that starts with this prefix (of these `rows`, or all); the stored tensors are shared."""
         if self.past is None:
             return None
         fresh = copy.copy(self.past)
         fresh.layers = [copy.copy(layer) for layer in self.past.layers]
-        for layer in fresh.layers if copies > 1 else ():
-            layer.keys, layer.values = layer.keys.repeat(copies, 1, 1, 1), layer.values.repeat(copies, 1, 1, 1)
+        if rows is not None:
+            fresh.batch_select_indices(rows)
         return fresh
 
 
@@ -71,9 +71,7 @@ def shared_prefix(anatomy: Anatomy, tokens_BP: Int[Tensor, "B P"], length: int) 
     with torch.no_grad():
         if common:
             anatomy.model(input_ids=rows[:1, :common], past_key_values=past, use_cache=True, logits_to_keep=1)
-            for layer in past.layers:
-                layer.keys = layer.keys.expand(len(rows), -1, -1, -1)
-                layer.values = layer.values.expand(len(rows), -1, -1, -1)
+            past.batch_repeat_interleave(len(rows))
         if common < length:
             anatomy.model(input_ids=rows[:, common:], past_key_values=past, use_cache=True, logits_to_keep=1)
     return Prefix(length, past)
@@ -152,6 +150,98 @@ def recorded_readers(anatomy: Anatomy) -> Iterator[Readers]:
         watch(anatomy.final_norm, seen.final_stream)
         hooks.callback(_after(anatomy.final_norm.module, seen.final.append).remove)
         yield seen
+
+
+@dataclass(frozen=True)
+class AttentionCall:
+    """How the model called one block's attention: masks, positions and cache, to call it again.
+
+    Attributes:
+        arguments, keywords: as passed; the first argument (or ``hidden_states``) is the normalised stream.
+        batch: rows of that call.
+    """
+
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    batch: int
+
+    def repeat(self, attention: nn.Module, hidden: Float[Tensor, "N P D"], prefix: Prefix) -> None:
+        """Call the attention on N = copies x batch rows, copies outermost. Its output is left to whoever hooks it."""
+        rows = torch.arange(self.batch, device=hidden.device).repeat(len(hidden) // self.batch)
+        keywords = {name: self._expanded(value, rows, prefix) for name, value in self.keywords.items()}
+        arguments = [self._expanded(value, rows, prefix) for value in self.arguments]
+        if arguments:
+            arguments[0] = hidden
+        else:
+            keywords["hidden_states"] = hidden
+        attention(*arguments, **keywords)
+
+    def _expanded(self, value: Any, rows: Tensor, prefix: Prefix) -> Any:
+        if isinstance(value, Cache):
+            return prefix.cache(rows)
+        if isinstance(value, tuple):
+            return tuple(self._expanded(item, rows, prefix) for item in value)
+        # A first dimension of 1 broadcasts: one mask or position table for all rows.
+        if isinstance(value, Tensor) and self.batch > 1 and value.ndim > 1 and len(value) == self.batch:
+            return value[rows]
+        return value
+
+
+@contextmanager
+def recorded_calls(anatomy: Anatomy) -> Iterator[list[AttentionCall]]:
+    """Record how every block's attention is called during the run inside."""
+    calls: list[AttentionCall] = []
+
+    def record(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        hidden = arguments[0] if arguments else keywords["hidden_states"]
+        calls.append(AttentionCall(arguments, keywords, len(hidden)))
+
+    with ExitStack() as hooks:
+        for block in anatomy.blocks:
+            hooks.callback(block.attention.register_forward_pre_hook(record, with_kwargs=True).remove)
+        yield calls
+
+
+@contextmanager
+def substituted(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Let `module` compute `forward` instead of its own, and not run its own at all."""
+    previous = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
+        if previous is not None:
+            module.forward = previous
+
+
+def attend(
+    anatomy: Anatomy, layer: int, call: AttentionCall, fused: Float[Tensor, "N P O"], prefix: Prefix
+) -> Float[Tensor, "N P HE"]:
+    """Head activations before the output projection, given the (concatenated) outputs of the q, k, v projections.
+
+    The block's own attention runs: its positions, masks and cache apply. Its projections do not.
+    """
+    block = anatomy.blocks[layer]
+    widths = [_output_width(block, index, anatomy) for index in range(len(block.projections))]
+    heads: list[Tensor] = []
+
+    def record(a: Tensor) -> Tensor:
+        heads.append(a)
+        return a
+
+    with ExitStack() as stack:
+        for projection, part in zip(block.projections, fused.split(widths, -1), strict=True):
+            stack.enter_context(substituted(projection, lambda _, part=part: part))
+        stack.enter_context(substituted(block.output, record))
+        call.repeat(block.attention, fused.new_empty(*fused.shape[:-1], anatomy.width), prefix)
+    return heads[0]
+
+
+def _output_width(block: Block, index: int, anatomy: Anatomy) -> int:
+    if len(block.projections) == 1:
+        return (anatomy.heads + 2 * anatomy.kv_heads) * anatomy.head_width
+    return (anatomy.heads if index == 0 else anatomy.kv_heads) * anatomy.head_width
 
 
 def _gather(outputs: list[Tensor], count: int, complete: list[tuple[Tensor, ...]]) -> Callable[[Tensor], None]:

@@ -1,0 +1,264 @@
+"""How well a circuit does what the model does."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import overload
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from circuitune.circuits.batches import Batch, batches
+from circuitune.circuits.graph import Graph
+from circuitune.circuits.memory import BUDGET, bytes_per_position, positions_per_batch
+from circuitune.circuits.metrics import Loss, Metric, kl, resolve
+from circuitune.circuits.patching import Ablation, reference_run, run_circuits
+from circuitune.circuits.scores import Circuit, EdgeScores
+from circuitune.circuits.weights import Weights
+from circuitune.core.errors import InputError, MachineError
+from circuitune.core.statistics import Interval, Undefined, bootstrap_ratio
+from circuitune.models.anatomy import Anatomy, anatomy_of
+from circuitune.models.encoding import EncodedPairs
+from circuitune.models.running import prepared
+
+SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Circuit sizes of the Mechanistic Interpretability Benchmark, as shares of all edges."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run of the model on n examples.
+
+    Attributes:
+        metric: float32 [n], the metric's own value (a logit difference, not its loss).
+        correct: bool [n], the answer has the highest logit.
+        kl_from_model: float32 [n], KL(model || run).
+        kl_from_corrupted: float32 [n], KL(corrupted || run).
+    """
+
+    metric: Float[Tensor, " n"]
+    correct: Bool[Tensor, " n"]
+    kl_from_model: Float[Tensor, " n"]
+    kl_from_corrupted: Float[Tensor, " n"]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of examples answered correctly."""
+        return float(self.correct.float().mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """A circuit beside the whole model and the ablated model, on the same examples.
+
+    Attributes:
+        model, circuit, corrupted: the clean run, the model run as the circuit, and the model with every edge ablated
+            (for interchange: the corrupted run).
+        metric: name of the metric.
+        edges: number of edges of the circuit.
+    """
+
+    model: Run
+    circuit: Run
+    corrupted: Run
+    metric: str
+    edges: int
+
+    @cached_property
+    def _ratio(self) -> Interval | Undefined:
+        numerator = (self.circuit.metric - self.corrupted.metric).double().numpy()
+        denominator = (self.model.metric - self.corrupted.metric).double().numpy()
+        return bootstrap_ratio(numerator, denominator)
+
+    @property
+    def normalized(self) -> Interval | None:
+        """(F(circuit) - F(corrupted)) / (F(model) - F(corrupted)), means over examples, with a bootstrap interval.
+
+        None where the interval of the denominator contains 0: see `reason`, and lead with `kl`.
+        """
+        return None if isinstance(self._ratio, Undefined) else self._ratio
+
+    @property
+    def reason(self) -> str | None:
+        """Why `normalized` is None."""
+        return self._ratio.reason if isinstance(self._ratio, Undefined) else None
+
+    @property
+    def kl(self) -> float:
+        """Mean KL(model || circuit): 0 for a circuit that reproduces the model's output distribution."""
+        return float(self.circuit.kl_from_model.mean())
+
+    @property
+    def percent_released(self) -> float | None:
+        """The study's released formula, (1 - |F(model) - F(circuit)| / F(model)) x 100 with F = KL from the corrupted
+        output: how far the circuit moves, not whether it reproduces the model. None if the model does not move."""
+        moved = float(self.model.kl_from_corrupted.mean())
+        if moved == 0:
+            return None
+        return (1 - abs(moved - float(self.circuit.kl_from_corrupted.mean())) / moved) * 100
+
+    @property
+    def accuracy(self) -> float:
+        """Share of examples the circuit answers correctly."""
+        return self.circuit.accuracy
+
+
+@overload
+def evaluate(
+    model: nn.Module,
+    inputs: EncodedPairs,
+    circuit: Circuit,
+    *,
+    metric: str | Loss = ...,
+    ablation: Ablation = ...,
+    batch_size: int | None = ...,
+) -> Faithfulness: ...
+@overload
+def evaluate(
+    model: nn.Module,
+    inputs: EncodedPairs,
+    circuit: Sequence[Circuit],
+    *,
+    metric: str | Loss = ...,
+    ablation: Ablation = ...,
+    batch_size: int | None = ...,
+) -> list[Faithfulness]: ...
+def evaluate(
+    model: nn.Module,
+    inputs: EncodedPairs,
+    circuit: Circuit | Sequence[Circuit],
+    *,
+    metric: str | Loss = "logit_diff",
+    ablation: Ablation = "interchange",
+    batch_size: int | None = None,
+) -> Faithfulness | list[Faithfulness]:
+    """Run the model as one circuit, or as several that share the clean and corrupted runs.
+
+    Args:
+        model: a Transformers causal language model or a `peft.PeftModel`; left as it was.
+        inputs: the encoded pairs (not those the circuit was found on, if the result is to mean anything).
+        circuit: a circuit, or a sequence of circuits of the same graph: then a list is returned.
+        metric: as in `attribute`.
+        ablation: ``interchange`` (edges outside carry the corrupted run) or ``zero``.
+        batch_size: rows per batch; by default what fits the memory budget.
+
+    Raises:
+        InputError: a circuit of another model shape, an unknown metric or ablation.
+        MachineError: a logit is not finite.
+    """
+    circuits = [circuit] if isinstance(circuit, Circuit) else list(circuit)
+    anatomy = anatomy_of(model)
+    graph, chosen = Graph.of(anatomy), resolve(metric, inputs)
+    _check(circuits, graph, ablation)
+    rows: list[Tensor] = []
+    measured: list[list[Run]] = []
+    with prepared(model), torch.no_grad():
+        weights = Weights.of(anatomy)
+        positions = (
+            batch_size * inputs.clean.shape[1] if batch_size else positions_per_batch(anatomy, graph, BUDGET // 4)
+        )
+        for batch in batches(inputs, anatomy.device, positions, share_prefix=ablation == "interchange"):
+            measured.append(_measure_batch(anatomy, graph, weights, batch, chosen, ablation, circuits))
+            rows.append(batch.rows)
+    order = torch.cat(rows).argsort()
+    model_run, corrupted, *runs = (_joined(parts, order) for parts in zip(*measured, strict=True))
+    results = [
+        Faithfulness(model_run, r, corrupted, chosen.name, len(c)) for r, c in zip(runs, circuits, strict=True)
+    ]
+    return results[0] if isinstance(circuit, Circuit) else results
+
+
+def _check(circuits: Sequence[Circuit], graph: Graph, ablation: str) -> None:
+    if ablation not in ("interchange", "zero"):
+        raise InputError(f"Unknown ablation {ablation!r}; use 'interchange' or 'zero'.")
+    for circuit in circuits:
+        if circuit.graph != graph:
+            raise InputError(
+                f"The circuit's graph is {circuit.graph}, the model's is {graph}; use the model it is of."
+            )
+
+
+def _measure_batch(
+    anatomy: Anatomy,
+    graph: Graph,
+    weights: Weights,
+    batch: Batch,
+    metric: Metric,
+    ablation: Ablation,
+    circuits: Sequence[Circuit],
+) -> list[Run]:
+    """Runs of one batch: the clean one, the ablated one, then one per circuit."""
+    reference = reference_run(anatomy, weights, batch, ablation)
+
+    def measured(logits: Float[Tensor, "B V"]) -> Run:
+        if not bool(torch.isfinite(logits).all()):
+            raise MachineError("A logit is not finite; the model's weights or activations overflow or hold NaN.")
+        loss = metric.loss(logits, reference.clean_logits, batch.answer, batch.wrong)
+        away = [kl(logits, base, batch.answer, None) for base in (reference.clean_logits, reference.logits)]
+        correct = logits.argmax(-1) == batch.answer
+        return Run((metric.sign * loss).float().cpu(), correct.cpu(), away[0].float().cpu(), away[1].float().cpu())
+
+    runs = [measured(reference.clean_logits), measured(reference.logits)]
+    for chunk in _chunks(circuits, batch, anatomy, graph):
+        masks = torch.stack([circuit.mask for circuit in chunk])
+        runs.extend(measured(logits) for logits in run_circuits(anatomy, graph, weights, reference, masks))
+    return runs
+
+
+def _chunks(circuits: Sequence[Circuit], batch: Batch, anatomy: Anatomy, graph: Graph) -> Iterator[Sequence[Circuit]]:
+    size = max(1, BUDGET // (bytes_per_position(anatomy, graph) * batch.positions * len(batch)))
+    return (circuits[start : start + size] for start in range(0, len(circuits), size))
+
+
+def _joined(parts: Sequence[Run], order: Tensor) -> Run:
+    """One run over all examples, in the user's order."""
+    return Run(
+        torch.cat([part.metric for part in parts])[order],
+        torch.cat([part.correct for part in parts])[order],
+        torch.cat([part.kl_from_model for part in parts])[order],
+        torch.cat([part.kl_from_corrupted for part in parts])[order],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FaithfulnessCurve:
+    """Faithfulness of the strongest edges at several sizes.
+
+    Attributes:
+        shares: sizes as shares of all edges, ascending.
+        results: one per size.
+    """
+
+    shares: tuple[float, ...]
+    results: tuple[Faithfulness, ...]
+
+    @property
+    def cpr(self) -> float | None:
+        """Area under faithfulness over the share of edges (trapezoid); None where faithfulness is undefined."""
+        return self._area([r.normalized.estimate for r in self.results if r.normalized])
+
+    @property
+    def cmd(self) -> float | None:
+        """Area of |1 - faithfulness| over the share of edges (trapezoid): 0 is perfect."""
+        return self._area([abs(1 - r.normalized.estimate) for r in self.results if r.normalized])
+
+    def _area(self, heights: Sequence[float]) -> float | None:
+        if len(heights) < len(self.shares):
+            return None
+        return float(torch.trapezoid(torch.tensor(heights), torch.tensor(self.shares)))
+
+
+def faithfulness_curve(
+    model: nn.Module,
+    inputs: EncodedPairs,
+    scores: EdgeScores,
+    *,
+    shares: Sequence[float] = SHARES,
+    metric: str | Loss = "logit_diff",
+    ablation: Ablation = "interchange",
+) -> FaithfulnessCurve:
+    """Evaluate the circuits of the strongest `shares` of edges, all in one go (arguments as in `evaluate`)."""
+    sizes = tuple(sorted(float(share) for share in shares))
+    circuits = [scores.top(share) for share in sizes]
+    return FaithfulnessCurve(sizes, tuple(evaluate(model, inputs, circuits, metric=metric, ablation=ablation)))

@@ -1,0 +1,247 @@
+"""The model run as a circuit: every edge outside it carries an ablated activation.
+
+Destination v receives
+
+    x_v = base_v + sum over circuit edges u -> v of z_u(this run) + sum over other edges of a_u,
+
+where z_u is what source u adds to the stream, a_u = z_u(corrupted) (interchange) or 0 (zero), and base_v, what no
+source writes (positions, attention output biases), is x_v(clean) - sum_u z_u(clean). An MLP's z includes its output
+bias, a head's does not.
+
+With the *reference run* in which every destination receives base_v + sum_u a_u (for interchange simply the corrupted
+run), this is x_v = x_v(reference) + sum over circuit edges of delta_u, delta_u = z_u(this run) - a_u. A destination
+without circuit edges reads what it read in the reference run, so only blocks with circuit edges are computed; and
+circuits that share a reference run go through as one batch (C circuits x B examples).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from circuitune.circuits.batches import Batch
+from circuitune.circuits.graph import Graph
+from circuitune.circuits.weights import Reader, Weights
+from circuitune.models.anatomy import Anatomy, concatenated
+from circuitune.models.running import (
+    AttentionCall,
+    Prefix,
+    Readers,
+    Writers,
+    attend,
+    forward,
+    recorded_calls,
+    recorded_readers,
+    recorded_writers,
+    shared_prefix,
+)
+
+Ablation = Literal["interchange", "zero"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the nodes of one batch read, write and are replaced by where no circuit edge says otherwise.
+
+    Attributes:
+        streams: per block the residual stream that attention and MLP read, [B, P, D] each.
+        final: the stream the logits read at the last position, [B, D].
+        projections: per block the outputs of the q, k, v projections, [B, P, O].
+        heads, mlps: per block what heads (before W_O) and MLP write in the reference run.
+        ablated: what an edge outside the circuit carries: as `heads`, `mlps`, or None for zero.
+        inputs: the `input` node's clean output and what replaces it, [B, P, D] each.
+        clean_logits, logits: of the clean and of the reference run, [B, V].
+    """
+
+    streams: tuple[tuple[Tensor, Tensor], ...]
+    final: Float[Tensor, "B D"]
+    projections: tuple[Tensor, ...]
+    heads: tuple[Tensor, ...]
+    mlps: tuple[Tensor, ...]
+    ablated: bool
+    inputs: tuple[Tensor, Tensor]
+    clean_logits: Float[Tensor, "B V"]
+    logits: Float[Tensor, "B V"]
+    calls: tuple[AttentionCall, ...]
+    prefix: Prefix
+
+
+@torch.no_grad()
+def reference_run(anatomy: Anatomy, weights: Weights, batch: Batch, ablation: Ablation) -> Reference:
+    """The clean run and the reference run of one batch."""
+    if ablation == "interchange":
+        return _interchange(anatomy, batch)
+    return _zero(anatomy, weights, batch)
+
+
+def _interchange(anatomy: Anatomy, batch: Batch) -> Reference:
+    prefix = shared_prefix(anatomy, batch.clean, batch.shared)
+    clean, corrupted = (anatomy.embedding(tokens[:, batch.shared :]) for tokens in (batch.clean, batch.corrupted))
+    clean_logits = forward(anatomy, clean, prefix)
+    with recorded_readers(anatomy) as read, recorded_writers(anatomy) as written, recorded_calls(anatomy) as calls:
+        logits = forward(anatomy, corrupted, prefix)
+    return Reference(
+        streams=tuple(zip(read.attention_stream, read.mlp_stream, strict=True)),
+        final=read.final_stream[0][:, -1],
+        projections=tuple(concatenated(outputs) for outputs in read.projections),
+        heads=tuple(written.heads),
+        mlps=tuple(written.mlps),
+        ablated=True,
+        inputs=(clean, corrupted),
+        clean_logits=clean_logits,
+        logits=logits,
+        calls=tuple(calls),
+        prefix=prefix,
+    )
+
+
+def _zero(anatomy: Anatomy, weights: Weights, batch: Batch) -> Reference:
+    """Every destination of the reference run receives base_v alone."""
+    prefix = Prefix(0, None)
+    clean = anatomy.embedding(batch.clean)
+    with recorded_readers(anatomy) as read, recorded_writers(anatomy) as written, recorded_calls(anatomy) as calls:
+        clean_logits = forward(anatomy, clean, prefix)
+    streams, final = _bases(anatomy, weights, clean, read, written)
+    projections, heads, mlps = [], [], []
+    for layer, (block, (attention, mlp)) in enumerate(zip(anatomy.blocks, streams, strict=True)):
+        normalised = block.attention_norm(attention)
+        projections.append(concatenated([projection(normalised) for projection in block.projections]))
+        heads.append(attend(anatomy, layer, calls[layer], projections[-1], prefix))
+        mlps.append(block.mlp(block.mlp_norm(mlp)))
+    return Reference(
+        streams=tuple(streams),
+        final=final,
+        projections=tuple(projections),
+        heads=tuple(heads),
+        mlps=tuple(mlps),
+        ablated=False,
+        inputs=(clean, torch.zeros_like(clean)),
+        clean_logits=clean_logits,
+        logits=anatomy.unembedding(anatomy.final_norm(final)),
+        calls=tuple(calls),
+        prefix=prefix,
+    )
+
+
+def _bases(
+    anatomy: Anatomy, weights: Weights, clean: Tensor, read: Readers, written: Writers
+) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+    """base_v of every block's attention and MLP, and of the logits."""
+    sources, streams = clean.clone(), []
+    for layer, weight_HED in enumerate(weights.outputs):
+        attention = read.attention_stream[layer] - sources
+        heads = written.heads[layer] @ weight_HED.flatten(0, 1)
+        mlp = read.mlp_stream[layer] - (sources if anatomy.parallel else sources + heads)
+        streams.append((attention, mlp))
+        sources = sources + heads + written.mlps[layer]
+    return streams, (read.final_stream[0] - sources)[:, -1]
+
+
+@torch.no_grad()
+def run_circuits(
+    anatomy: Anatomy, graph: Graph, weights: Weights, reference: Reference, masks_CSR: Bool[Tensor, "C S R"]
+) -> Float[Tensor, "C B V"]:
+    """Logits at the last position of the model run as each of C circuits."""
+    run = _Run(anatomy, graph, weights, reference, masks_CSR)
+    run.write(0, (reference.inputs[0] - reference.inputs[1]).expand(run.C, -1, -1, -1))
+    for layer in range(graph.layers):
+        run.attention(layer)
+        run.mlp(layer)
+    return run.logits()
+
+
+class _Run:
+    """State of one run: delta_u of every source computed so far that some circuit edge leaves."""
+
+    def __init__(
+        self, anatomy: Anatomy, graph: Graph, weights: Weights, reference: Reference, masks_CSR: Bool[Tensor, "C S R"]
+    ) -> None:
+        self.anatomy, self.graph, self.weights, self.reference = anatomy, graph, weights, reference
+        stream = reference.inputs[0]
+        self.C, (self.B, self.P, self.D) = len(masks_CSR), stream.shape
+        self.masks = masks_CSR.to(stream.device)
+        self.used = self.masks.any(0).any(1).tolist()
+        self.slot = {source: slot for slot, source in enumerate(s for s, used in enumerate(self.used) if used)}
+        self.delta_CUBPD = stream.new_zeros(self.C, len(self.slot), self.B, self.P, self.D)
+
+    def write(self, source: int, delta_CBPD: Float[Tensor, "C B P D"]) -> None:
+        """Store delta_u, if any circuit edge leaves that source."""
+        if self.used[source]:
+            self.delta_CUBPD[:, self.slot[source]] = delta_CBPD
+
+    def attention(self, layer: int) -> None:
+        """Compute the heads of a block and what they add."""
+        heads = [h for h in range(self.graph.heads) if self.used[self.graph.head_sources(layer).start + h]]
+        if not heads:
+            return
+        a_CBPHE = self._heads(layer)
+        for head in heads:
+            delta = a_CBPHE[..., head, :] @ self.weights.outputs[layer][head]
+            self.write(self.graph.head_sources(layer).start + head, delta)
+
+    def _heads(self, layer: int) -> Float[Tensor, "C B P H E"]:
+        """Head activations less those an ablated edge carries."""
+        reference, anatomy = self.reference, self.anatomy
+        before = reference.heads[layer].expand(self.C, -1, -1, -1)
+        columns = self.graph.attention_destinations(layer)
+        after = before
+        if bool(self.masks[:, :, columns].any()):
+            fused = self._projections(layer)
+            call = reference.calls[layer]
+            after = attend(anatomy, layer, call, fused.flatten(0, 1), reference.prefix).view_as(before)
+        difference = after - before if reference.ablated else after
+        return difference.unflatten(-1, (anatomy.heads, anatomy.head_width))
+
+    def _projections(self, layer: int) -> Float[Tensor, "C B P O"]:
+        """Outputs of q, k, v projections: the reference run's, but for the heads that circuit edges enter."""
+        graph, layout = self.graph, self.anatomy.blocks[layer].layout
+        parts = [part.expand(self.C, *part.shape).clone() for part in layout.split(self.reference.projections[layer])]
+        groups = (graph.query_destinations(layer), graph.key_destinations(layer), graph.value_destinations(layer))
+        for part_CBPRE, columns, reader in zip(parts, groups, self.weights.readers[layer], strict=False):
+            entered = self.masks[:, :, columns].any(0).any(0).nonzero()[:, 0]
+            if len(entered):
+                stream_CNBPD = self.received(self.reference.streams[layer][0], columns.start + entered)
+                part_CBPRE[:, :, :, entered] = _project(reader, entered, stream_CNBPD)
+        return layout.merge(*parts)
+
+    def received(self, base_BPD: Tensor, columns: Tensor, last: bool = False) -> Float[Tensor, "C N B P D"]:
+        """x_v of the destinations `columns`: the reference stream plus delta_u over the circuit's edges."""
+        sources = [s for s in self.slot if bool(self.masks[:, s, columns].any())]
+        if not sources:
+            return base_BPD.expand(self.C, len(columns), *base_BPD.shape)
+        mask_CNU = self.masks[:, sources][:, :, columns].transpose(1, 2).to(base_BPD.dtype)
+        delta = self.delta_CUBPD[:, [self.slot[s] for s in sources]]
+        delta = delta[..., -1:, :] if last else delta
+        added = torch.bmm(mask_CNU, delta.flatten(2)).view(self.C, len(columns), *base_BPD.shape)
+        return base_BPD + added
+
+    def mlp(self, layer: int) -> None:
+        """Compute the MLP of a block and what it adds."""
+        source, column = self.graph.mlp_source(layer), self.graph.mlp_destination(layer)
+        if not self.used[source]:
+            return
+        before = self.reference.mlps[layer].expand(self.C, -1, -1, -1)
+        after = before
+        if bool(self.masks[:, :, column].any()):
+            block = self.anatomy.blocks[layer]
+            stream = self.received(self.reference.streams[layer][1], torch.tensor([column]))
+            after = block.mlp(block.mlp_norm(stream.flatten(0, 2))).view_as(before)
+        self.write(source, after - before if self.reference.ablated else after)
+
+    def logits(self) -> Float[Tensor, "C B V"]:
+        """Logits at the last position."""
+        column = torch.tensor([self.graph.logits_destination])
+        stream = self.received(self.reference.final[:, None], column, last=True)[:, 0]
+        return self.anatomy.unembedding(self.anatomy.final_norm(stream.flatten(0, 1)))[:, -1].unflatten(
+            0, (self.C, -1)
+        )
+
+
+def _project(reader: Reader, heads: Tensor, stream_CNBPD: Tensor) -> Float[Tensor, "C B P N E"]:
+    """Projection outputs of some heads, each from the stream it receives: (W o gamma) x^ + q(beta)."""
+    assert reader.weight is not None
+    normalised, _ = reader.norm.statistics(stream_CNBPD)
+    outputs = torch.einsum("cnbpd,ned->cbpne", normalised, reader.weight[heads])
+    return outputs + reader.at_zero[heads]
