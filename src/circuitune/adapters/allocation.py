@@ -1,0 +1,274 @@
+"""Rank plans: which module gets which LoRA rank, and the plain ``peft.LoraConfig`` that says so.
+
+plan = ct.rank_plan(before, after, rank=8, critical_rank=32, critical_layers=5)     # by layer, from circuits
+model = get_peft_model(model, plan.to_lora_config(model))                           # any PEFT trainer from here
+rival = ct.RankPlan.uniform(model, parameters=plan.parameters(model))               # same number of parameters
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+from peft import LoraConfig, PeftModel
+from transformers import PreTrainedModel
+
+from circuitune.adapters.importance import Importance
+from circuitune.adapters.modules import LinearModule, linear_modules, parameter_count
+from circuitune.circuits.scores import EdgeScores
+from circuitune.core.atomic import write_json
+from circuitune.core.errors import InputError
+from circuitune.core.manifest import sha256_bytes
+from circuitune.core.records import ImportanceRecord, RankPlanRecord, read_record
+
+Model = PreTrainedModel | PeftModel
+Provenance = Mapping[str, str | int | float]
+
+OWNED = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern", "fan_in_fan_out")
+"""What of a ``LoraConfig`` the plan decides."""
+
+
+@dataclass(frozen=True)
+class RankPlan:
+    """A LoRA rank per module, or two ranks per layer until it has met a model (`resolve`).
+
+    Attributes:
+        rank: rank of the ordinary layers (of a uniform plan: its base rank); None where there are no such levels.
+        critical_rank: rank of the critical layers; None where there are none by design.
+        critical_layers: the layers of high rank, in order of importance.
+        ranks: full module name -> rank, in the order of the blocks; rank 0 leaves a module out; empty until resolved.
+        alpha_over_rank: ``lora_alpha / r``, the same for every module.
+        importance: what the critical layers were chosen by; None where they were named.
+        provenance: how the plan was made, for its file.
+        count: trainable parameters, the sum of rank x (input + output features) over `ranks`; 0 until resolved.
+    """
+
+    rank: int | None
+    critical_rank: int | None
+    critical_layers: tuple[int, ...] = ()
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    alpha_over_rank: float = 2.0
+    importance: Importance | None = None
+    provenance: Provenance = field(default_factory=dict)
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        levels = [level for level in (self.rank, self.critical_rank) if level is not None]
+        if min([0, *levels, *self.ranks.values()]) < 0:
+            raise InputError(f"LoRA ranks must not be negative; got {levels or dict(self.ranks)}.")
+        if self.alpha_over_rank <= 0:
+            raise InputError(f"alpha_over_rank must be positive; got {self.alpha_over_rank}.")
+        if len(set(self.critical_layers)) < len(self.critical_layers):
+            raise InputError(f"Critical layers must not repeat; got {list(self.critical_layers)}.")
+        object.__setattr__(self, "ranks", MappingProxyType(dict(self.ranks)))
+        object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+
+    # Ways to make one
+
+    @classmethod
+    def two_level(
+        cls, model: Model, critical_layers: tuple[int, ...] | list[int], rank: int, critical_rank: int
+    ) -> Self:
+        """`critical_rank` on every linear module of the named layers, `rank` on all others."""
+        provenance = {"allocation": "two levels"}
+        plan = cls(rank, critical_rank, tuple(critical_layers), provenance=provenance)
+        return plan.resolve(model)
+
+    @classmethod
+    def random_layers(cls, model: Model, count: int, rank: int, critical_rank: int, seed: int) -> Self:
+        """Two levels with `count` critical layers drawn by `seed`, as the study's RandomLoRA."""
+        modules = linear_modules(model)
+        importance = Importance.random(1 + max(module.layer for module in modules.values()), seed)
+        provenance = {"allocation": "two levels", "rule": "random", "count": count, "seed": seed}
+        plan = cls(rank, critical_rank, importance.top(count), importance=importance, provenance=provenance)
+        return plan.resolve(model)
+
+    @classmethod
+    def uniform(cls, model: Model, *, rank: int | None = None, parameters: int | None = None) -> Self:
+        """One rank everywhere, or the most even plan of at most `parameters` LoRA parameters.
+
+        With a budget: the largest rank that fits everywhere, then one extra rank module by module, in the order of
+        the blocks, as long as any still fits. So the shortfall is less than one rank of the cheapest module.
+        """
+        modules = linear_modules(model)
+        if (rank is None) == (parameters is None):
+            raise InputError("A uniform plan takes either a rank or a number of parameters.")
+        if rank is not None:
+            plan = cls(rank, None, ranks=dict.fromkeys(modules, rank), provenance={"allocation": "uniform"})
+            return plan.resolve(model)
+        assert parameters is not None
+        ranks = _even_ranks(modules, parameters)
+        provenance = {"allocation": "uniform", "budget": parameters}
+        return cls(min(ranks.values()), None, ranks=ranks, provenance=provenance).resolve(model)
+
+    # What it says about a model
+
+    def resolve(self, model: Model) -> Self:
+        """The same plan with a rank for every module of `model`, by full name.
+
+        Raises:
+            InputError: the plan names layers or modules that the model does not have.
+        """
+        modules = linear_modules(model)
+        ranks = dict(self.ranks) or self._layer_ranks(modules)
+        foreign = [name for name in ranks if name not in modules]
+        if foreign:
+            raise InputError(
+                f"The rank plan names the module {foreign[0]}, which {type(model).__name__} does not have among its "
+                "blocks' linear modules; make a plan for this model."
+            )
+        return replace(self, ranks=ranks, count=parameter_count(ranks, modules))
+
+    def parameters(self, model: Model) -> int:
+        """Number of trainable parameters on `model`: the sum of rank x (input + output features)."""
+        return self.resolve(model).count
+
+    def to_lora_config(self, model: Model, **options: Any) -> LoraConfig:
+        """A plain ``peft.LoraConfig`` for `model`; `options` are further fields of it, such as ``lora_dropout``.
+
+        ``target_modules`` holds full names. The most frequent rank is ``r``; every other module has one key,
+        anchored and escaped, in ``rank_pattern`` and ``alpha_pattern``: no key can match another module, so their
+        order (PEFT takes the first match and sorts keys on saving) does not matter.
+        """
+        clash = [option for option in options if option in OWNED]
+        if clash:
+            raise InputError(f"The rank plan sets {clash[0]} itself; leave it out of the options.")
+        modules = linear_modules(model)
+        ranks = {name: rank for name, rank in self.resolve(model).ranks.items() if rank > 0}
+        if not ranks:
+            raise InputError("The rank plan gives rank 0 to every module: there is nothing to train; raise a rank.")
+        counts = Counter(ranks.values())
+        common = min(counts, key=lambda rank: (-counts[rank], rank))
+        pattern = {f"^{re.escape(name)}": rank for name, rank in ranks.items() if rank != common}
+        return LoraConfig(
+            r=common,
+            lora_alpha=self._alpha(common),
+            target_modules=list(ranks),
+            rank_pattern=pattern,
+            alpha_pattern={key: self._alpha(rank) for key, rank in pattern.items()},
+            fan_in_fan_out=any(modules[name].transposed for name in ranks),
+            **{"task_type": "CAUSAL_LM", **options},
+        )
+
+    def _layer_ranks(self, modules: Mapping[str, LinearModule]) -> dict[str, int]:
+        layers = 1 + max(module.layer for module in modules.values())
+        outside = [layer for layer in self.critical_layers if not 0 <= layer < layers]
+        if outside:
+            raise InputError(f"There is no layer {outside[0]} in a model of {layers} layers (counted from 0).")
+        if self.importance is not None and len(self.importance.values) != layers:
+            raise InputError(
+                f"The rank plan was made for {len(self.importance.values)} layers and the model has {layers}; "
+                "make a plan for this model."
+            )
+        if self.rank is None or self.critical_rank is None:
+            raise InputError("A rank plan without ranks by module needs both rank and critical_rank.")
+        critical = set(self.critical_layers)
+        return {
+            name: self.critical_rank if module.layer in critical else self.rank for name, module in modules.items()
+        }
+
+    def _alpha(self, rank: int) -> int:
+        alpha = self.alpha_over_rank * rank
+        return int(alpha) if alpha == int(alpha) else alpha  # type: ignore[return-value]
+
+    # Files
+
+    def save(self, path: str | Path) -> None:
+        """Write ``circuit_plan.json``; InputError if the plan has not met a model yet (`resolve`)."""
+        if not self.ranks:
+            raise InputError(
+                "A rank plan is saved by module: give it its model first, plan.resolve(model).save(path)."
+            )
+        importance = self.importance
+        record = RankPlanRecord(
+            ranks=dict(self.ranks),
+            alpha_over_rank=self.alpha_over_rank,
+            critical_layers=list(self.critical_layers),
+            rank=self.rank,
+            critical_rank=self.critical_rank,
+            parameters=self.count,
+            importance=ImportanceRecord(rule=importance.rule, values=list(importance.values)) if importance else None,
+            provenance=dict(self.provenance),
+        )
+        write_json(Path(path), record)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a file written by `save`; InputError where it is missing, damaged or foreign."""
+        record = read_record(Path(path), RankPlanRecord)
+        importance = record.importance
+        return cls(
+            record.rank,
+            record.critical_rank,
+            tuple(record.critical_layers),
+            record.ranks,
+            record.alpha_over_rank,
+            Importance(tuple(importance.values), importance.rule) if importance else None,
+            record.provenance,
+            record.parameters,
+        )
+
+
+def rank_plan(
+    before: EdgeScores,
+    after: EdgeScores,
+    *,
+    rank: int = 8,
+    critical_rank: int = 32,
+    critical_layers: int = 5,
+    rule: str = "released",
+    model: Model | None = None,
+) -> RankPlan:
+    """CircuitLoRA's plan: high rank for the layers whose edges change most in fine-tuning.
+
+    Args:
+        before: edge scores of the base model.
+        after: edge scores of the same model after phase 1, on the same pairs.
+        rank: LoRA rank of the ordinary layers.
+        critical_rank: LoRA rank of the critical layers.
+        critical_layers: how many layers are critical.
+        rule: how a layer's importance follows from the scores (``dynamics.layers.layer_importance``).
+        model: resolve the plan to this model's modules; without it the plan is by layer until it meets one.
+
+    Raises:
+        InputError: the scores belong to different graphs, an unknown rule, more critical layers than layers.
+    """
+    importance = Importance.from_scores(before, after, rule)
+    provenance = {
+        "allocation": "two levels",
+        "rule": rule,
+        "count": critical_layers,
+        **_trace("before", before),
+        **_trace("after", after),
+    }
+    plan = RankPlan(
+        rank, critical_rank, importance.top(critical_layers), importance=importance, provenance=provenance
+    )
+    return plan if model is None else plan.resolve(model)
+
+
+def _trace(side: str, scores: EdgeScores) -> dict[str, str | int | float]:
+    """Which scores these were: a digest of the values, and every plain setting they were made with."""
+    digest = sha256_bytes(scores.values.contiguous().numpy().tobytes())
+    plain = {key: value for key, value in scores.settings.items() if isinstance(value, str | int | float)}
+    return {f"{side}.scores_sha256": digest, **{f"{side}.{key}": value for key, value in sorted(plain.items())}}
+
+
+def _even_ranks(modules: Mapping[str, LinearModule], budget: int) -> dict[str, int]:
+    costs = {name: module.rank_cost for name, module in modules.items()}
+    base, left = divmod(budget, sum(costs.values()))
+    ranks = dict.fromkeys(modules, base)
+    cheapest = min(costs.values())
+    while left >= cheapest:
+        for name, cost in costs.items():
+            if cost <= left:
+                ranks[name] += 1
+                left -= cost
+    if not any(ranks.values()):
+        raise InputError(
+            f"A budget of {budget} parameters is below one rank of the cheapest module ({cheapest}); raise it."
+        )
+    return ranks

@@ -1,0 +1,80 @@
+"""How long, how fast and how often: the settings of a fine-tuning, and the steps that follow from them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, isfinite
+from typing import Literal
+
+from circuitune.core.errors import InputError
+
+Spacing = Literal["even", "log"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of one fine-tuning; the defaults are the study's LoRA (reference paper, section 3).
+
+    AdamW, gradient norm clipped to 1, learning rate raised over the warm-up and then lowered linearly to 0.
+
+    Attributes:
+        epochs: passes over the training rows; may be a fraction.
+        learning_rate: its peak.
+        batch_size: rows per forward pass.
+        accumulation: forward passes per optimizer step.
+        weight_decay: AdamW's, on weights that are not biases or norms.
+        warmup_steps: steps of rising learning rate; at most half of all steps are used.
+        checkpoints: how many, apart from the one at step 0; the last is at the last step.
+        spacing: steps of the checkpoints evenly or logarithmically spaced.
+        max_steps: number of optimizer steps; replaces `epochs`.
+    """
+
+    epochs: float = 2.0
+    learning_rate: float = 3e-4
+    batch_size: int = 8
+    accumulation: int = 4
+    weight_decay: float = 0.01
+    warmup_steps: int = 25
+    checkpoints: int = 10
+    spacing: Spacing = "even"
+    max_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "learning_rate"):
+            _require(name, getattr(self, name), "a positive number", lambda value: isfinite(value) and value > 0)
+        for name in ("batch_size", "accumulation", "checkpoints"):
+            _require(name, getattr(self, name), "at least 1", lambda value: value >= 1)
+        for name in ("weight_decay", "warmup_steps"):
+            _require(name, getattr(self, name), "at least 0", lambda value: isfinite(value) and value >= 0)
+        if self.max_steps is not None:
+            _require("max_steps", self.max_steps, "at least 1", lambda value: value >= 1)
+        if self.spacing not in ("even", "log"):
+            raise InputError(f"Checkpoints are spaced 'even' or 'log'; got {self.spacing!r}.")
+
+    def steps_per_epoch(self, rows: int) -> int:
+        """Optimizer steps in one pass over `rows` training rows; the last may be smaller."""
+        return ceil(ceil(rows / self.batch_size) / self.accumulation)
+
+    def steps(self, rows: int) -> int:
+        """Optimizer steps of the whole fine-tuning on `rows` training rows."""
+        return self.max_steps or ceil(self.epochs * self.steps_per_epoch(rows))
+
+
+def checkpoint_steps(total: int, count: int, spacing: Spacing = "even") -> tuple[int, ...]:
+    """Steps at which to save: 0, then `count` spaced steps (all of them if there are fewer), the last at `total`.
+
+    ``log`` spaces them by a constant factor from step 1 on, pushed apart where rounding would merge two.
+    """
+    if total < 1 or count < 1:
+        raise InputError(f"Checkpoints need at least one step and a count of at least one; got {total} and {count}.")
+    count = min(count, total)
+    if spacing == "even" or count == 1:
+        return tuple(round(index * total / count) for index in range(count + 1))
+    steps = [0]
+    for index in range(count):
+        steps.append(max(steps[-1] + 1, round(total ** (index / (count - 1)))))
+    return tuple(steps)
+
+
+def _require(name: str, value: float, expected: str, holds: Callable[[float], bool]) -> None:
+    if not holds(value):
+        raise InputError(f"The training setting {name} must be {expected}; got {value}.")
