@@ -6,7 +6,6 @@ line feed.
 """
 
 import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -22,12 +21,8 @@ R = TypeVar("R", bound=BaseModel)
 def write_rows(path: Path, rows: Sequence[R], model: type[R]) -> None:
     """Write the rows under a header of the model's fields, atomically; no rows give a header alone."""
     columns = list(model.model_fields)
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(getattr(row, column)) for column in columns])
-    write_text(path, buffer.getvalue())
+    lines = [columns, *([_cell(getattr(row, column)) for column in columns] for row in rows)]
+    write_text(path, "".join(",".join(map(_quoted, line)) + "\n" for line in lines))
 
 
 def read_rows(path: Path, model: type[R]) -> list[R]:
@@ -65,3 +60,8 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _quoted(cell: str) -> str:
+    """Quote where needed. The standard writer leaves a lone carriage return bare, and its reader then fails."""
+    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
