@@ -34,7 +34,9 @@ for (const file of result.outputFiles) {
   outputs.set(file.path.endsWith(".css") ? "report.css" : "report.js", Buffer.from(file.contents));
 }
 
-const size = gzipSync(Buffer.concat([outputs.get("report.js"), outputs.get("report.css")]), { level: 9 }).length;
+const size = gzipSync(Buffer.concat([outputs.get("report.js"), outputs.get("report.css")]), {
+  level: 9,
+}).length;
 if (size > LIMIT) {
   console.error(`the bundle is ${size} bytes gzipped; at most ${LIMIT} are allowed`);
   process.exit(1);

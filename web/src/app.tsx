@@ -1,0 +1,120 @@
+// The page, top to bottom.
+
+import type { ComponentChildren } from "preact";
+import { ChangeFigure, TransitionsFigure } from "./figures/change.tsx";
+import { CircuitFigure } from "./figures/circuit.tsx";
+import { LayersFigure } from "./figures/layers.tsx";
+import { Making } from "./figures/making.tsx";
+import { MethodsFigure } from "./figures/methods.tsx";
+import { AccuracyFigure, FaithfulnessFigure } from "./figures/training.tsx";
+import { changeFinding, criticalFinding, methodFindings, nullCaution, ratioFinding } from "./findings.ts";
+import type { Payload } from "./payload.ts";
+
+const USUAL_SHARE = 0.05;
+
+/** Everything below the browser's frame. */
+export function App({ payload }: { payload: Payload }) {
+  const { tables } = payload;
+  const mainShare = payload.circuits[0]?.share ?? USUAL_SHARE;
+  return (
+    <>
+      <Head payload={payload} />
+      <main>
+        <Section id="training" title="What it learned, and how well the circuit explains it">
+          <div class="pair">
+            <AccuracyFigure rows={tables.accuracy} figure={1} />
+            <FaithfulnessFigure rows={tables.faithfulness} mainShare={mainShare} figure={2} />
+          </div>
+        </Section>
+        <Section
+          id="changes"
+          title="How much the circuit changed, and how much chance alone would change"
+          findings={changeFindings(payload)}
+        >
+          <div class="pair">
+            <ChangeFigure rows={tables.change} figure={3} />
+            <TransitionsFigure rows={tables.transitions} figure={4} />
+          </div>
+        </Section>
+        <Section
+          id="where"
+          title="Where it changed"
+          findings={tables.critical_layers?.length ? [criticalFinding(tables.critical_layers)] : []}
+        >
+          <LayersFigure rows={tables.layers} critical={tables.critical_layers} figure={5} />
+        </Section>
+        <Section id="wiring" title="The wiring itself">
+          <CircuitFigure payload={payload} figure={6} />
+        </Section>
+        <Section
+          id="contest"
+          title="Does it help to place LoRA rank there?"
+          findings={tables.methods?.length ? methodFindings(tables.methods) : []}
+        >
+          <MethodsFigure rows={tables.methods} figure={7} />
+        </Section>
+        <Section id="making" title="How each number was made">
+          <Making payload={payload} />
+        </Section>
+      </main>
+    </>
+  );
+}
+
+function changeFindings({ tables }: Payload): string[] {
+  if (!tables.change?.length) return [];
+  const ratio = ratioFinding(tables.change);
+  return [
+    changeFinding(tables.change, "edge"),
+    changeFinding(tables.change, "node"),
+    ...(ratio ? [ratio] : []),
+    nullCaution(tables.change),
+  ];
+}
+
+function Head({ payload }: { payload: Payload }) {
+  const notes = [...payload.notes, ...payload.problems];
+  return (
+    <header>
+      <p class="kicker">
+        circuitune report {"\u00b7"} {payload.run}
+      </p>
+      <h1>{payload.title}</h1>
+      <div class="summary">
+        {payload.sentences.map((sentence) => (
+          <p key={sentence}>{sentence}</p>
+        ))}
+      </div>
+      {notes.length > 0 && (
+        <section class="remarks" aria-label="Notes">
+          {notes.map((note) => (
+            <p key={note}>{note}</p>
+          ))}
+        </section>
+      )}
+    </header>
+  );
+}
+
+interface SectionProps {
+  id: string;
+  title: string;
+  findings?: string[];
+  children: ComponentChildren;
+}
+
+function Section({ id, title, findings = [], children }: SectionProps) {
+  return (
+    <section id={id} aria-labelledby={`${id}-title`}>
+      <h2 id={`${id}-title`}>{title}</h2>
+      {findings.length > 0 && (
+        <div class="findings">
+          {findings.map((finding) => (
+            <p key={finding}>{finding}</p>
+          ))}
+        </div>
+      )}
+      {children}
+    </section>
+  );
+}

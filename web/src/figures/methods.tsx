@@ -1,0 +1,142 @@
+// The contest: ways to spend the same number of LoRA parameters.
+
+import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../chart.tsx";
+import { seedCaution } from "../findings.ts";
+import { armName, count, number, percent } from "../format.ts";
+import type { MethodRow } from "../payload.ts";
+
+const TOP = 6;
+const NARROW = 600; // below it, what a method is takes a line of its own
+
+/** One row per arm and draw: a dot per seed with its interval. */
+export function MethodsFigure({ rows, figure }: { rows: MethodRow[] | null; figure: number }) {
+  if (!rows?.length) return <Missing id="methods" what="The comparison of methods" table="methods" />;
+  return (
+    <Figure
+      id="methods"
+      number={figure}
+      title={`The same number of parameters, placed differently (${seedCaution(rows).replace(/\.$/, "").toLowerCase()})`}
+      caption={`Accuracy on the ${count(rows[0]!.examples)} rows of the test split at the end of training, with 95\u202f% Wilson intervals over the rows. The intervals say nothing of how much another seed would change.`}
+      numbers={
+        <DataTable
+          label="Comparison of methods"
+          columns={[
+            "Method",
+            "Draw",
+            "Seed",
+            "High-rank layers",
+            "Rank",
+            "High rank",
+            "Parameters",
+            "Planned",
+            "Steps",
+            "Accuracy",
+            "Low",
+            "High",
+            "Loss",
+          ]}
+          rows={rows.map((row) => [
+            armName(row.arm),
+            row.draw,
+            row.seed,
+            row.layers || "none",
+            row.rank,
+            row.critical_rank,
+            count(row.parameters),
+            count(row.planned),
+            count(row.steps),
+            percent(row.accuracy),
+            percent(row.low),
+            percent(row.high),
+            row.loss === null ? "none" : number(row.loss),
+          ])}
+        />
+      }
+    >
+      <Dots rows={rows} />
+    </Figure>
+  );
+}
+
+function Dots({ rows }: { rows: MethodRow[] }) {
+  const [ref, width] = useWidth<HTMLDivElement>(640);
+  const groups = [...new Map(rows.map((row) => [`${row.arm} ${row.draw}`, row])).keys()].map((key) =>
+    rows.filter((row) => `${row.arm} ${row.draw}` === key),
+  );
+  const low = Math.min(...rows.map((row) => row.low));
+  const high = Math.max(...rows.map((row) => row.high));
+  const x = linear([Math.max(0, low), Math.min(1, high)], [8, width - 30], width < 480 ? 3 : 6, true);
+  const rowHeight = width < NARROW ? 68 : 50;
+  const bottom = TOP + rowHeight * groups.length;
+  return (
+    <div ref={ref} class="chart">
+      <svg
+        role="img"
+        aria-label="Accuracy of each method with its interval"
+        width={width}
+        height={bottom + 40}
+      >
+        {x.ticks.map((tick) => (
+          <g key={tick} class="frame">
+            <line x1={x(tick)} x2={x(tick)} y1={TOP} y2={bottom} class="grid" />
+            <text x={x(tick)} y={bottom + 16} text-anchor={tick === x.ticks[0] ? "start" : "middle"}>
+              {percent(tick, tick % 0.01 ? 1 : 0)}
+            </text>
+          </g>
+        ))}
+        <text x={width / 2} y={bottom + 36} text-anchor="middle" class="frame title">
+          accuracy on the test split
+        </text>
+        {groups.map((group, i) => (
+          <Method
+            key={`${group[0]!.arm} ${group[0]!.draw}`}
+            rows={group}
+            x={x}
+            y={TOP + rowHeight * i}
+            narrow={width < NARROW}
+          />
+        ))}
+      </svg>
+    </div>
+  );
+}
+
+/** "rank 1, and 5 in layers 0 and 3" as short as a phone needs it. */
+export function placement(row: MethodRow): string {
+  if (!row.layers) return `rank ${row.rank} everywhere`;
+  return `rank ${row.critical_rank} in layers ${row.layers.split(" ").join(", ")}; ${row.rank} elsewhere`;
+}
+
+interface MethodProps {
+  rows: MethodRow[];
+  x: Scale;
+  y: number;
+  narrow: boolean;
+}
+
+function Method({ rows, x, y, narrow }: MethodProps) {
+  const row = rows[0]!;
+  const line = y + (narrow ? 50 : 34);
+  return (
+    <g class={row.arm === "circuitlora" ? "method ours" : "method"}>
+      <text x={8} y={y + 14}>
+        <tspan class="strong">
+          {armName(row.arm)}
+          {row.arm === "random" ? `, draw ${row.draw + 1}` : ""}
+        </tspan>
+        <tspan class="quiet" {...(narrow ? { x: 8, dy: 17 } : { dx: 8 })}>
+          {placement(row)} {"\u00b7"} {count(row.parameters)} parameters
+        </tspan>
+      </text>
+      {rows.map((one, i) => {
+        const at = line + (i - (rows.length - 1) / 2) * 5;
+        return (
+          <g key={one.seed}>
+            <line x1={x(one.low)} x2={x(one.high)} y1={at} y2={at} class="interval" />
+            <circle cx={x(one.accuracy)} cy={at} r={5} class="dot" />
+          </g>
+        );
+      })}
+    </g>
+  );
+}

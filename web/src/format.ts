@@ -1,0 +1,58 @@
+// Numbers and words as the page writes them.
+
+const NARROW = "\u202f"; // between a number and its unit
+const MINUS = "\u2212";
+
+/** 0.9314 -> "93.1 %". */
+export function percent(value: number, digits = 1): string {
+  return `${signed((100 * value).toFixed(digits))}${NARROW}%`;
+}
+
+/** A difference of two shares: 0.021 -> "+2.1 points". */
+export function points(value: number): string {
+  const text = (100 * value).toFixed(1);
+  return `${Number(text) > 0 ? "+" : ""}${signed(text)} points`;
+}
+
+/** 18432 -> "18,432". */
+export function count(value: number): string {
+  return signed(value.toLocaleString("en-US", { maximumFractionDigits: 0 }));
+}
+
+/** Four significant digits, for scores and losses. */
+export function number(value: number): string {
+  if (value === 0) return "0";
+  const small = Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5;
+  return signed(small ? value.toExponential(2) : String(Number(value.toPrecision(4))));
+}
+
+/** "1 edge", "2 edges". */
+export function plural(value: number, word: string): string {
+  return `${count(value)} ${word}${value === 1 ? "" : "s"}`;
+}
+
+/** "a", "a and b", "a, b and c". */
+export function list(words: readonly string[]): string {
+  return words.length < 2 ? (words[0] ?? "none") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+}
+
+/** "93.1 %", or "91.0 % to 93.1 %" where they differ. */
+export function range(values: readonly number[], write: (value: number) => string = percent): string {
+  const low = write(Math.min(...values));
+  const high = write(Math.max(...values));
+  return low === high ? low : `${low} to ${high}`;
+}
+
+/** Words for how the arms of the contest are called on the page. */
+export function armName(arm: string): string {
+  const names: Record<string, string> = {
+    circuitlora: "CircuitLoRA",
+    uniform: "Uniform LoRA",
+    random: "Random layers",
+  };
+  return names[arm] ?? arm;
+}
+
+function signed(text: string): string {
+  return text.replace(/^-/, MINUS);
+}

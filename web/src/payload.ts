@@ -1,0 +1,194 @@
+// What the page is made from: the JSON that report/payload.py writes into it.
+
+export interface AccuracyRow {
+  label: string;
+  arm: string;
+  seed: number;
+  step: number;
+  steps: number;
+  epoch: number;
+  split: string;
+  examples: number;
+  correct: number;
+  accuracy: number;
+  low: number;
+  high: number;
+  loss: number | null;
+}
+
+export interface FaithfulnessRow {
+  label: string;
+  arm: string;
+  seed: number;
+  step: number;
+  share: number;
+  edges: number;
+  nodes: number;
+  metric: string;
+  model: number;
+  circuit: number;
+  corrupted: number;
+  normalized: number | null;
+  normalized_low: number | null;
+  normalized_high: number | null;
+  reason: string;
+  kl: number;
+  accuracy: number;
+  percent_released: number | null;
+}
+
+export type Kind = "node" | "edge";
+export type Role = "change" | "null";
+
+export interface ChangeRow {
+  comparison: string;
+  role: Role;
+  kind: Kind;
+  before: string;
+  after: string;
+  before_count: number;
+  after_count: number;
+  added: number;
+  removed: number;
+  kept: number;
+  jaccard: number;
+  rate: number | null;
+  cumulative: number | null;
+}
+
+export interface TransitionRow {
+  label: string;
+  seed: number;
+  step_from: number;
+  step_to: number;
+  kind: Kind;
+  added: number;
+  removed: number;
+  rate: number | null;
+}
+
+export interface LayerRow {
+  comparison: string;
+  role: Role;
+  kind: Kind;
+  side: "source" | "destination";
+  layer: number;
+  possible: number;
+  before: number;
+  after: number;
+  added: number;
+  removed: number;
+  share_absent_added: number | null;
+  share_present_removed: number | null;
+}
+
+export interface CriticalRow {
+  rule: string;
+  layer: number;
+  importance: number;
+  place: number;
+  chosen: boolean;
+}
+
+export interface MethodRow {
+  arm: string;
+  draw: number;
+  seed: number;
+  layers: string;
+  rank: number;
+  critical_rank: number;
+  parameters: number;
+  planned: number;
+  steps: number;
+  examples: number;
+  accuracy: number;
+  low: number;
+  high: number;
+  loss: number | null;
+}
+
+/** Every table a run can have; null where the run does not have it. */
+export interface Tables {
+  accuracy: AccuracyRow[] | null;
+  faithfulness: FaithfulnessRow[] | null;
+  change: ChangeRow[] | null;
+  transitions: TransitionRow[] | null;
+  layers: LayerRow[] | null;
+  critical_layers: CriticalRow[] | null;
+  methods: MethodRow[] | null;
+  circuits: object[] | null;
+}
+
+/** One circuit of the run; `blob` names the data block with its scores and edges (binary.ts). */
+export interface CircuitEntry {
+  label: string;
+  role: string;
+  seed: number;
+  step: number;
+  share: number;
+  nodes: number;
+  edges: number;
+  scale: number;
+  blob: string;
+}
+
+/** Names in order; `readable[d]` sources, counted from the first, have an edge into destination d. */
+export interface GraphRecord {
+  layers: number;
+  heads: number;
+  kv_heads: number;
+  parallel: boolean;
+  sources: string[];
+  destinations: string[];
+  readable: number[];
+}
+
+export interface PairsRecord {
+  name: string;
+  parts: Record<string, number>;
+  left_out: { row: number | null; rule: string; reason: string }[];
+  wrong: "given" | "computed" | "model" | "none";
+  metric: string;
+  example: { clean: string; corrupted: string; answer: string; wrong: string | null } | null;
+}
+
+export type Setting = [name: string, value: string];
+
+export interface Payload {
+  run: string;
+  title: string;
+  sentences: string[];
+  notes: string[];
+  problems: string[];
+  tables: Tables;
+  recipe: Setting[] | null;
+  environment: Setting[] | null;
+  pairs: PairsRecord | null;
+  graph: GraphRecord | null;
+  circuits: CircuitEntry[];
+}
+
+interface Columns {
+  columns: string[];
+  rows: unknown[][];
+}
+
+const FORMAT = 1;
+
+/** Parse the embedded JSON; tables come back as lists of row objects. */
+export function parsePayload(text: string): Payload {
+  const raw = JSON.parse(text) as Omit<Payload, "tables"> & {
+    format: number;
+    tables: Record<keyof Tables, Columns | null>;
+  };
+  if (raw.format !== FORMAT)
+    throw new Error(`payload format ${raw.format}; this page reads format ${FORMAT}`);
+  const tables = Object.fromEntries(
+    Object.entries(raw.tables).map(([name, table]) => [name, table && asRows(table)]),
+  ) as unknown as Tables;
+  return { ...raw, tables };
+}
+
+function asRows({ columns, rows }: Columns): object[] {
+  return rows.map((row) => Object.fromEntries(columns.map((column, index) => [column, row[index]])));
+}
