@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from circuitune.core.errors import InputError
-from circuitune.tasks import arithmetic
+from circuitune.tasks import arithmetic, comparison, complex_ioi, functions, sequences
 from circuitune.tasks.pairs import PairSet
 from circuitune.tasks.templates import Known
 
@@ -21,9 +21,24 @@ class Task(Protocol):
         ...
 
 
-TASKS: Mapping[str, type[Task]] = {kind.name: kind for kind in (arithmetic.AddSub,)}
+TASKS: Mapping[str, type[Task]] = {
+    kind.name: kind
+    for kind in (
+        arithmetic.AddSub,
+        sequences.Sequence,
+        functions.Function,
+        comparison.Comparison,
+        complex_ioi.ComplexIoi,
+    )
+}
 
-_RECOGNISERS: tuple[Callable[[str], Known | None], ...] = (arithmetic.recognise,)
+_RECOGNISERS: tuple[Callable[[str], Known | None], ...] = (
+    arithmetic.recognise,
+    sequences.recognise,
+    functions.recognise,
+    comparison.recognise,
+    complex_ioi.recognise,
+)
 
 
 def names() -> tuple[str, ...]:
