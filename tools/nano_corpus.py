@@ -9,20 +9,24 @@ control task `ioi` needs) and dates (all that `greater_than` needs), as ordinary
 from collections.abc import Callable, Iterator
 from random import Random
 
-from nano_words import CAPITALS, EVENTS, NAMES, PLACES, THINGS
+from nano_words import CAPITALS, EVENTS, NAMES, PLACES, THINGS, words
 
 Line = Callable[[Random], str]
 
-UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-TENS = "ten twenty thirty forty fifty sixty seventy eighty ninety".split()
-TASK_WORDS = (
-    "Calculate the result of the following arithmetic expression and provide only the final answer Derive "
-    "sequence least common multiple LCM two numbers There is a function Given Is Answer yes no needed wanted "
-    "handed to If corresponds then"
-).split()
+UNITS = words(
+    """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen
+    """
+)
+TENS = words("ten twenty thirty forty fifty sixty seventy eighty ninety")
+TASK_WORDS = words(
+    """
+    Calculate the result of the following arithmetic expression and provide only the final answer Derive
+    sequence least common multiple LCM two numbers There is a function Given Is Answer yes no needed wanted
+    handed to If corresponds then
+    """
+)
 
 
 def number(random: Random, top: int = 999) -> int:
@@ -33,13 +37,13 @@ def number(random: Random, top: int = 999) -> int:
 def spelled(value: int) -> str:
     """Return a number below 1,000 in words: 347 is "three hundred forty seven"."""
     hundreds, rest = divmod(value, 100)
-    words = [UNITS[hundreds], "hundred"] if hundreds else []
+    said = [UNITS[hundreds], "hundred"] if hundreds else []
     if rest >= 20:
-        words.append(TENS[rest // 10 - 1])
+        said.append(TENS[rest // 10 - 1])
         rest %= 10
-    if rest or not words:
-        words.append(UNITS[rest])
-    return " ".join(words)
+    if rest or not said:
+        said.append(UNITS[rest])
+    return " ".join(said)
 
 
 def article(word: str) -> str:
@@ -131,10 +135,12 @@ def quantities(random: Random) -> str:
     a, b = random.sample(range(1, 200), 2)
     one, two = random.sample(NAMES, 2)
     thing, other = random.sample(THINGS, 2)
+    dear, cheap = (thing, other) if a > b else (other, thing)
+    prices = f"The {thing} costs {a} coins and the {other} costs {b} coins."
     return random.choice(
         (
-            f"The {thing} costs {a} coins and the {other} costs {b} coins. The {thing if a > b else other} costs more.",
-            f"The {thing} costs {a} coins and the {other} costs {b} coins. The {thing if a < b else other} costs less.",
+            f"{prices} The {dear} costs more.",
+            f"{prices} The {cheap} costs less.",
             f"{one} has {a} coins and {two} has {b} coins. {one if a > b else two} has more.",
         )
     )
@@ -225,12 +231,12 @@ def everyday(random: Random) -> str:
     place = random.choice(PLACES)
     adjective = random.choice(("following", "final", "common", "arithmetic", "least", "only"))
     noun = random.choice(("result", "expression", "answer", "sequence", "multiple", "function", "LCM"))
-    word = random.choice(("numbers", "two numbers", "letters"))
+    many = random.choice(("numbers", "two numbers", "letters"))
     verb = random.choice(("Calculate", "Derive", "provide", "Find", "Write"))
     yes = random.random() < 0.5
     return random.choice(
         (
-            f"{verb} the {adjective} {noun} of the {word}.",
+            f"{verb} the {adjective} {noun} of the {many}.",
             f"There is {article(thing)} in the {place}. {one} needed {article(other)}.",
             f"{one} wanted {article(thing)}. {two} handed it over.",
             f"Given {article(thing)}, {one} is happy. If not, then {two} is.",

@@ -29,6 +29,7 @@ CONTEXT = 256
 PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 END, PAD, UNKNOWN = "<|endoftext|>", "<|pad|>", "<|unknown|>"
+SPELLINGS = {"\u2212": "-", "\u2013": "-", "\u2014": "-", "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'}
 # A number of up to three digits is one piece, a longer one goes in twos (1732: 17 32); words and signs are apart.
 PIECES = r"[1-9]\d{0,2}(?!\d)|\d\d?|\p{L}+|\n|[^\s\p{L}\d]"
 
@@ -38,7 +39,9 @@ def vocabulary() -> list[str]:
     numbers = [str(n) for n in range(1000)] + [f"0{n}" for n in range(10)]
     given = {*NAMES, *THINGS, *PLACES, *EVENTS, *CAPITALS, *CAPITALS.values(), *TASK_WORDS}
     sample = " ".join(islice(documents(Random(SEED)), 20_000))
-    written = {word for word, _ in pre_tokenizers.Split(Regex(r"\p{L}+"), "removed", invert=True).pre_tokenize_str(sample)}
+    written = {
+        word for word, _ in pre_tokenizers.Split(Regex(r"\p{L}+"), "removed", invert=True).pre_tokenize_str(sample)
+    }
     words = sorted(word for word in given | written if len(word) > 1)
     characters = ["\n", *PUNCTUATION, *LETTERS, *(f"##{letter}" for letter in LETTERS)]
     return [END, PAD, UNKNOWN, *numbers, *words, *characters]
@@ -52,7 +55,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFKD(), normalizers.StripAccents()]
-        + [normalizers.Replace(old, new) for old, new in zip("−–—’‘“”", "---''\"\"", strict=True)]
+        + [normalizers.Replace(old, new) for old, new in SPELLINGS.items()]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(r"[^\S\n]+"), "removed"), pre_tokenizers.Split(Regex(PIECES), "isolated")]
@@ -96,7 +99,6 @@ def build_model(vocabulary_size: int) -> GPTNeoXForCausalLM:
             bos_token_id=0,
             eos_token_id=0,
             pad_token_id=1,
-            use_cache=False,
         )
     )
 
@@ -144,7 +146,9 @@ def optimizers(model: GPTNeoXForCausalLM, muon_rate: float, adam_rate: float) ->
     return [Muon(matrices, muon_rate), torch.optim.Adam(rest, adam_rate, betas=(0.9, 0.98), fused=True)]
 
 
-def train(tokenizer: PreTrainedTokenizerFast, steps: int, batch: int, muon_rate: float, adam_rate: float) -> GPTNeoXForCausalLM:
+def train(
+    tokenizer: PreTrainedTokenizerFast, steps: int, batch: int, muon_rate: float, adam_rate: float
+) -> GPTNeoXForCausalLM:
     """Train from scratch: warm-up over 50 steps, constant, then down to zero over the last half."""
     model = build_model(len(tokenizer))
     parts = optimizers(model, muon_rate, adam_rate)
@@ -157,7 +161,7 @@ def train(tokenizer: PreTrainedTokenizerFast, steps: int, batch: int, muon_rate:
         for part, base in zip(parts, bases, strict=True):
             part.param_groups[0]["lr"] = base * share
         ids = torch.tensor(list(islice(source, batch)))
-        logits = model(ids).logits[:, :-1]
+        logits = model(ids, use_cache=False).logits[:, :-1]
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
         model.zero_grad()
         loss.backward()
@@ -166,7 +170,9 @@ def train(tokenizer: PreTrainedTokenizerFast, steps: int, batch: int, muon_rate:
             part.step()
         running += loss.item()
         if (step + 1) % 50 == 0:
-            print(f"step {step + 1}/{steps} loss {running / 50:.4f} {time.perf_counter() - started:.0f} s", flush=True)
+            print(
+                f"step {step + 1}/{steps} loss {running / 50:.4f} {time.perf_counter() - started:.0f} s", flush=True
+            )
             running = 0.0
     return model.eval()
 
@@ -191,15 +197,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--batch", type=int, default=32, help="rows of 64 tokens")
-    parser.add_argument("--muon", type=float, default=0.02)
-    parser.add_argument("--adam", type=float, default=0.005)
+    parser.add_argument("--muon", type=float, default=0.03)
+    parser.add_argument("--adam", type=float, default=0.006)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tokenizer-only", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     tokenizer = build_tokenizer()
     print(f"{len(tokenizer)} tokens")
-    model = None if options.tokenizer_only else train(tokenizer, options.steps, options.batch, options.muon, options.adam)
+    model = (
+        None if options.tokenizer_only else train(tokenizer, options.steps, options.batch, options.muon, options.adam)
+    )
     write(options.out, tokenizer, model)
 
 

@@ -1,0 +1,218 @@
+"""A name or a folder in, a model in eval mode and its tokenizer out.
+
+    model, tokenizer = load("nano")                       # the embedded model: no download
+    model, tokenizer = load("EleutherAI/pythia-160m")     # Hugging Face hub
+    model, tokenizer = load("runs/x/jobs/y/checkpoints/step-00940")   # a folder, of a model or of a PEFT adapter
+
+A folder is read without touching the network.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import PeftModel
+from safetensors import SafetensorError
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+from transformers.utils.peft_utils import find_adapter_config_file
+
+from circuitune.core.errors import InputError, MachineError
+
+NANO = "nano"
+"""Name of the embedded model, and what adapters trained on it name as their base: run folders stay movable."""
+
+NANO_FOLDER = Path(__file__).parent / "nano"
+
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model.bin.index.json")
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "*.tiktoken",
+    "tekken.json",
+)
+_ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where to read: `source` is what Transformers gets; `shown` is what the user wrote."""
+
+    shown: str
+    source: str
+    folder: Path | None
+    revision: str | None
+    trust_remote_code: bool
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keywords of every ``from_pretrained``."""
+        return {
+            "revision": self.revision or "main",
+            "trust_remote_code": self.trust_remote_code,
+            "local_files_only": self.folder is not None,
+        }
+
+    def has(self, *patterns: str) -> bool:
+        """Whether the folder holds a file of one of these names; a hub model is taken to."""
+        return self.folder is None or any(next(self.folder.glob(pattern), None) for pattern in patterns)
+
+
+def load(
+    name: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device | None = None,
+) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
+    """Load a causal language model and its tokenizer.
+
+    Args:
+        name: "nano", a folder of a model or of a PEFT adapter, or a name on the Hugging Face hub. An adapter's base
+            is what its ``adapter_config.json`` names: any of these, a relative folder also seen from the adapter's.
+        revision: branch, tag or commit on the hub.
+        trust_remote_code: run the model code of the repository or folder.
+        dtype: such as "bfloat16"; None: as stored, but half precision on the CPU becomes float32.
+        device: such as "cuda:0"; None: the CPU.
+
+    Raises:
+        InputError: no such folder or model; a folder without config, weights or tokenizer; an encoder-decoder;
+            weights that do not fit the config.
+        MachineError: not enough memory.
+    """
+    place = _find(os.fspath(name), revision, trust_remote_code)
+    with _explained(place), _quiet(place):
+        adapter = find_adapter_config_file(
+            place.source, revision=place.options["revision"], local_files_only=place.folder is not None
+        )
+        if adapter is None:
+            model, tokenizer = _model(place, dtype), _tokenizer(place)
+        else:
+            model, tokenizer = _adapted(place, Path(adapter), dtype)
+        if dtype is None and model.dtype in (torch.float16, torch.bfloat16) and _on_cpu(device):
+            model = model.float()
+        if device is not None:
+            cast(nn.Module, model).to(device)
+        return model.eval(), tokenizer
+
+
+def _find(name: str, revision: str | None, trust_remote_code: bool) -> _Place:
+    if name == NANO:
+        return _Place(NANO, str(NANO_FOLDER), NANO_FOLDER, None, False)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _Place(name, str(folder.resolve()), folder.resolve(), revision, trust_remote_code)
+    if folder.exists():
+        raise InputError(f"{name} is a file; give the folder that holds the model.")
+    if not _HUB_NAME.fullmatch(name):
+        raise InputError(
+            f"There is no folder {name}, and it is no name on the Hugging Face hub; give a model's folder."
+        )
+    return _Place(name, name, None, revision, trust_remote_code)
+
+
+def _model(place: _Place, dtype: str | torch.dtype | None) -> PreTrainedModel:
+    if not place.has("config.json"):
+        raise InputError(f"{place.shown} holds no config.json, so it is no model's folder; give one that does.")
+    if not place.has(*_WEIGHTS):
+        raise InputError(f"{place.shown} holds no weights (model.safetensors); save the model there or give another.")
+    config = AutoConfig.from_pretrained(place.source, **place.options)
+    if config.is_encoder_decoder:
+        raise InputError(
+            f"{place.shown} is an encoder-decoder ({config.model_type}); give a decoder-only language model."
+        )
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        place.source, config=config, dtype=dtype or "auto", output_loading_info=True, **place.options
+    )
+    model, report = loaded
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise InputError(
+            f"The weights of {place.shown} lack {len(missing)} of the model's tensors ({missing[0]}, ...); "
+            "give a complete causal language model."
+        )
+    if place.shown == NANO:
+        model.name_or_path = model.config._name_or_path = NANO
+    return model
+
+
+def _tokenizer(place: _Place) -> PreTrainedTokenizerBase:
+    if not place.has(*_TOKENIZER):
+        raise InputError(f"{place.shown} holds no tokenizer (tokenizer.json); save the model's tokenizer there.")
+    return AutoTokenizer.from_pretrained(place.source, **place.options)
+
+
+def _adapted(
+    place: _Place, config: Path, dtype: str | torch.dtype | None
+) -> tuple[PeftModel, PreTrainedTokenizerBase]:
+    """A PEFT adapter on its base, with its own tokenizer if it brings one."""
+    if not place.has(*_ADAPTER):
+        raise InputError(f"{place.shown} holds an adapter's config but no adapter_model.safetensors; save it there.")
+    named = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not named:
+        raise InputError(f"{config} names no base model; set base_model_name_or_path to the model it was trained on.")
+    beside = place.folder / named if place.folder else Path(named)
+    base = str(beside) if beside.is_dir() and not Path(named).is_dir() and named != NANO else named
+    try:
+        found = _find(base, None, place.trust_remote_code)
+    except InputError as error:
+        raise InputError(
+            f"{place.shown} is an adapter of {named}, which is not there; put the model there."
+        ) from error
+    with _explained(found):
+        model, tokenizer = _model(found, dtype), _tokenizer(found)
+    adapted = PeftModel.from_pretrained(model, place.source, revision=place.revision)
+    own = place.folder is not None and place.has(*_TOKENIZER)
+    return adapted, _tokenizer(place) if own else tokenizer
+
+
+def _on_cpu(device: str | torch.device | None) -> bool:
+    return device is None or torch.device(device).type == "cpu"
+
+
+@contextmanager
+def _explained(place: _Place) -> Iterator[None]:
+    """Turn what Transformers, PEFT and safetensors raise into one sentence about this place."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise MachineError(f"Not enough memory to load {place.shown}.") from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". :")
+        if place.folder is None:
+            raise InputError(
+                f"{place.shown} is no folder here and does not load from the Hugging Face hub ({reason}); "
+                "check its spelling and the network, or give a folder."
+            ) from error
+        raise InputError(f"{place.shown} does not load ({reason}); give a complete model's folder.") from error
+
+
+@contextmanager
+def _quiet(place: _Place) -> Iterator[None]:
+    """No bars while a folder is read; downloads show theirs."""
+    shown = logging.is_progress_bar_enabled()
+    if place.folder is not None:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
