@@ -1,0 +1,78 @@
+"""The command ``circuitune``: one file per verb, nothing heavy imported before a verb needs it."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from circuitune.core.errors import InputError, MachineError
+
+VERBS = {
+    "run": "Fine-tune, follow the circuits, compare rank plans; ends in a report.",
+    "tasks": "List, show, check or export pairs.",
+    "models": "What is supported, or the anatomy of one model.",
+    "discover": "Find the circuit of a task in a model.",
+    "evaluate": "Measure how faithful a circuit is.",
+    "compare": "What changed between two circuits or two models.",
+    "plan": "Turn two sets of edge scores into LoRA ranks.",
+    "train": "Fine-tune with LoRA, uniform or by a plan.",
+    "report": "Build the report of a run folder again.",
+    "runs": "List runs, or verify one.",
+    "job": "Run one job of a run folder (for schedulers).",
+    "doctor": "Say what this machine has and what is missing.",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and leave with its exit code.
+
+    0: done. 2: the request or its input is wrong. 1: the machine failed. 130: interrupted.
+    """
+    sys.exit(call(sys.argv[1:] if arguments is None else arguments))
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run the command; its exit code. Errors are one sentence on stderr."""
+    if not arguments or list(arguments) in (["--help"], ["-h"]):
+        sys.stdout.write(overview())
+        return 0
+    try:
+        from circuitune.cli.application import dispatch
+
+        dispatch(arguments)
+        sys.stdout.flush()
+    except InputError as error:
+        return _failed(str(error), 2)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (MachineError, OSError) as error:
+        return _failed(str(error), 1)
+    except MemoryError:
+        return _failed("Out of memory; take fewer pairs, a smaller batch, or a smaller model.", 1)
+    except KeyboardInterrupt:
+        return _failed("Stopped. The same command goes on from here.", 130)
+    return 0
+
+
+def overview() -> str:
+    """The text of ``circuitune --help``, without importing the verbs."""
+    lines = [f"  {name:<10}{text}" for name, text in VERBS.items()]
+    return "\n".join(
+        [
+            "Usage: circuitune VERB [OPTIONS]",
+            "",
+            "See which circuits fine-tuning rewires, and put your LoRA rank there.",
+            "",
+            *lines,
+            "",
+            "circuitune VERB --help explains a verb; circuitune --version prints the version.",
+            "Start with: circuitune run",
+            "",
+        ]
+    )
+
+
+def _failed(message: str, code: int) -> int:
+    sys.stdout.flush()
+    sys.stderr.write(f"circuitune: {' '.join(message.split())}\n")
+    return code

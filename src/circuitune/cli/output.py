@@ -1,0 +1,65 @@
+"""Where words go: results to stdout, everything else to stderr."""
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TextIO
+
+
+def show(text: str) -> None:
+    """A result, to stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def show_json(value: object) -> None:
+    """A result for machines, to stdout."""
+    show(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def say(text: str) -> None:
+    """What is being done, to stderr."""
+    sys.stderr.write(f"{text}\n")
+
+
+def warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as one line of stderr, in place of Python's two."""
+    say(f"circuitune: warning: {' '.join(str(message).split())}")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Rows under a header in aligned columns, numbers to the right."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(line[n]) for line in [list(header), *cells]) for n in range(len(header))]
+    numeric = [all(isinstance(row[n], int | float | None) for row in rows) for n in range(len(header))]
+    lines = [
+        "  ".join(
+            text.rjust(width) if number else text.ljust(width)
+            for text, width, number in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in [list(header), *cells]
+    ]
+    return "\n".join(lines)
+
+
+def working(text: str) -> AbstractContextManager[object]:
+    """Say what is being done while it is being done: a spinner on a terminal, one line elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        say(f"{text} ...")
+    return console.status(f"{text} ...")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,90 @@
+"""The bars of ``circuitune run``: what is being done, how far it is, and how long it will take."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn
+
+from circuitune.cli.output import say
+from circuitune.experiments.estimate import Size, duration, weight
+from circuitune.experiments.specs import JobSpec, folder_name, title
+
+
+class Bars:
+    """An observer of the engine; on a terminal it draws bars, elsewhere it writes a line per finished job.
+
+    Time left is the weight of what is missing times the pace of what was done so far.
+    """
+
+    def __init__(self, specs: tuple[JobSpec, ...], size: Size) -> None:
+        console = Console(stderr=True)
+        self._live = console.is_terminal
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+        self._progress = Progress(*columns, console=console, disable=not self._live, transient=True)
+        self._weights = {folder_name(spec): weight(spec, specs, size) for spec in specs}
+        self._shares = dict.fromkeys(self._weights, 0.0)
+        self._bars: dict[str, TaskID] = {}
+        self._count, self._done = len(specs), 0
+        self._kept = 0.0
+        self._begun = time.monotonic()
+        self._total = self._progress.add_task("all", total=1.0)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def started(self, spec: JobSpec) -> None:
+        """A worker has taken the job."""
+        self._bars[folder_name(spec)] = self._progress.add_task(title(spec), total=1.0)
+
+    def advanced(self, spec: JobSpec, share: float) -> None:
+        """This share of the job, from 0 to 1, is on disk."""
+        self._set(spec, share)
+
+    def warned(self, spec: JobSpec, text: str) -> None:
+        """The job warned of something a reader of its results should know."""
+        self._line(f"{title(spec)}: warning: {' '.join(text.split())}")
+
+    def finished(self, spec: JobSpec, seconds: float | None) -> None:
+        """The job is complete; ``seconds`` is None if it was so before."""
+        self._set(spec, 1.0)
+        self._done += 1
+        if seconds is None:
+            self._kept += self._weights[folder_name(spec)]
+        if folder_name(spec) in self._bars:
+            self._progress.remove_task(self._bars.pop(folder_name(spec)))
+        took = "kept from before" if seconds is None else f"{seconds:.0f} s"
+        left = self._left()
+        self._line(f"[{self._done}/{self._count}] {title(spec)}: {took}{f'; about {left} left' if left else ''}")
+
+    def _line(self, text: str) -> None:
+        if self._live:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            say(text)
+
+    def _set(self, spec: JobSpec, share: float) -> None:
+        name = folder_name(spec)
+        self._shares[name] = share
+        if name in self._bars:
+            self._progress.update(self._bars[name], completed=share)
+        whole = sum(self._weights.values())
+        done = sum(self._weights[name] * share for name, share in self._shares.items())
+        left = self._left()
+        text = f"all {self._count} jobs{f', about {left} left' if left else ''}"
+        self._progress.update(self._total, completed=done / whole, description=text)
+
+    def _left(self) -> str | None:
+        """Words for the time left, once something has been done."""
+        done = sum(self._weights[name] * share for name, share in self._shares.items()) - self._kept
+        missing = sum(self._weights[name] * (1 - share) for name, share in self._shares.items())
+        if done <= 0 or missing <= 0:
+            return None
+        return duration((time.monotonic() - self._begun) * missing / done)

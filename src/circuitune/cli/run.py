@@ -1,0 +1,156 @@
+"""``circuitune run``: everything from one recipe, ending in a report."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from circuitune.cli.output import say, show
+from circuitune.cli.sources import parameters
+from circuitune.core.errors import InputError
+
+if TYPE_CHECKING:
+    from circuitune.experiments.engines.local import Observer
+    from circuitune.experiments.estimate import Size
+    from circuitune.experiments.specs import JobSpec
+
+
+def run(
+    *,
+    model: str | None = None,
+    task: str | None = None,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", show_default=False)] = (),
+    pairs: Path | None = None,
+    answer_prefix: str | None = None,
+    strict: bool = False,
+    quick: bool = False,
+    full: bool = False,
+    recipe: Path | None = None,
+    out: Path | None = None,
+    jobs: int = 2,
+) -> None:
+    """Fine-tune, follow the circuits, compare rank plans; ends in a report.
+
+    Without options: the embedded model on add_sub, in at most eight minutes. What is done already is kept:
+    after an interruption the same command goes on.
+
+    Examples:
+      circuitune run
+      circuitune run --quick --pairs mine.csv --model EleutherAI/pythia-160m --out runs/mine
+
+    Parameters
+    ----------
+    model: str
+        A model folder, the name of one on the hub, or nano.
+    task: str
+        A task by name; `circuitune tasks list` has them.
+    settings: tuple[str, ...]
+        A task's parameter, such as limit=300; may be given several times.
+    pairs: Path
+        Your own file: CSV or JSONL with clean, corrupted, answer (or label) and, if known, wrong.
+    answer_prefix: str
+        What stands before every bare answer of the file, such as a space.
+    strict: bool
+        Stop if any row breaks a rule, in place of leaving it out.
+    quick: bool
+        Fewer rows, epochs and checkpoints: about two minutes.
+    full: bool
+        Three seeds, five random draws, the study's long prompts.
+    recipe: Path
+        A recipe file (YAML) in place of the built-in one.
+    out: Path
+        The run folder; runs/NAME by default.
+    jobs: int
+        Worker processes of one thread each.
+    """
+    from circuitune.experiments.inputs import freeze
+    from circuitune.experiments.recipe import load_recipe
+    from circuitune.experiments.run import conduct
+    from circuitune.report import build
+
+    if jobs < 1:
+        raise InputError(f"--jobs {jobs}: at least one worker is needed.")
+    base = _base(quick, full, recipe)
+    changes = _changes(load_recipe(base).data.parameters, model, task, settings, pairs, answer_prefix, strict)
+    if changes:
+        changes["name"] = _name(load_recipe(base, changes), quick, full)
+    chosen = load_recipe(base, changes)
+    folder = out or Path("runs") / chosen.name
+    say("Reading the model and the pairs ...")
+    done = conduct(freeze(chosen), folder, jobs, _watch(folder, jobs))
+    say("Building the report ...")
+    report = build(done.folder)
+    _summary(done.folder)
+    show(f"Report: {report}")
+
+
+def _base(quick: bool, full: bool, recipe: Path | None) -> str | Path:
+    if quick + full + (recipe is not None) > 1:
+        raise InputError("Choose one of --quick, --full and --recipe.")
+    return recipe or ("quick" if quick else "full" if full else "default")
+
+
+def _changes(
+    defaults: dict[str, Any],
+    model: str | None,
+    task: str | None,
+    settings: tuple[str, ...],
+    pairs: Path | None,
+    answer_prefix: str | None,
+    strict: bool,
+) -> dict[str, Any]:
+    """What the options say differently from the recipe; InputError where two of them exclude each other."""
+    changes: dict[str, Any] = {"model": model} if model is not None else {}
+    if pairs is not None:
+        if task is not None or settings:
+            raise InputError("Choose either --pairs or --task (with --set).")
+        if not pairs.is_file():
+            kind = "a folder" if pairs.is_dir() else "not there"
+            raise InputError(f"--pairs {pairs} is {kind}; give a CSV or JSONL file of pairs.")
+        changes["data"] = {"file": str(pairs), "answer_prefix": answer_prefix, "strict": strict}
+    elif answer_prefix is not None:
+        raise InputError("--answer-prefix belongs to --pairs; a task's answers are complete.")
+    elif task is not None or settings or strict:
+        changes["data"] = _task_data(defaults, task, settings, strict)
+    return changes
+
+
+def _task_data(defaults: dict[str, Any], task: str | None, settings: tuple[str, ...], strict: bool) -> dict[str, Any]:
+    """A task with the recipe's parameters as far as it has them, and ``--set`` on top."""
+    from circuitune.tasks.registry import parameters as task_parameters
+
+    name = task or "add_sub"
+    known = task_parameters(name)
+    kept = {key: value for key, value in defaults.items() if key in known and (task is None or key == "style")}
+    return {"task": name, "parameters": {**kept, **parameters(settings)}, "strict": strict}
+
+
+def _name(recipe: Any, quick: bool, full: bool) -> str:
+    """A folder name from the model and the pairs, such as ``nano-mine-quick``."""
+    data = recipe.data
+    parts = [Path(recipe.model).name, data.task or Path(data.file).stem, "quick" if quick else "full" if full else ""]
+    text = "-".join(part for part in parts if part)
+    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in text).lstrip("._-")[:100]
+
+
+def _watch(folder: Path, workers: int) -> "Callable[[tuple[JobSpec, ...], Size], AbstractContextManager[Observer]]":
+    """Says what will be done and for how long, then shows it."""
+
+    def watch(specs: "tuple[JobSpec, ...]", size: "Size") -> "AbstractContextManager[Observer]":
+        from circuitune.cli.progress import Bars
+        from circuitune.experiments.estimate import duration, estimate
+
+        time = duration(estimate(specs, workers, size))
+        say(f"{len(specs)} jobs in {folder}, {workers} at a time: about {time} in all, less what is done already.")
+        return Bars(specs, size)
+
+    return watch
+
+
+def _summary(folder: Path) -> None:
+    from circuitune.core.records import SummaryRecord, read_record
+
+    summary = read_record(folder / "summary.json", SummaryRecord)
+    show("\n".join([summary.title, *(f"- {sentence}" for sentence in summary.sentences)]))

@@ -1,0 +1,108 @@
+"""What the single steps share: options that name pairs, and pairs and models as those options say."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from circuitune.cli.output import say
+from circuitune.core.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from circuitune.experiments.inputs import Model
+    from circuitune.tasks.pairs import PairSet
+
+Part = Literal["train", "circuit", "validation", "test", "all"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PairOptions:
+    """Which pairs."""
+
+    task: str | None = None
+    "A task by name; `circuitune tasks list` has them."
+    pairs: Path | None = None
+    "Your own file: CSV or JSONL with clean, corrupted, answer (or label) and, if known, wrong."
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", show_default=False)] = ()
+    "A task's parameter, such as limit=300; may be given several times."
+    answer_prefix: str | None = None
+    "What stands before every bare answer of the file, such as a space."
+    strict: bool = False
+    "Stop if any row breaks a rule, in place of leaving it out."
+    part: Part | None = None
+    "Which split to use; by default a task's circuit split, and all rows of a file."
+
+
+def parameters(settings: tuple[str, ...]) -> dict[str, Any]:
+    """``("limit=300",)`` as ``{"limit": 300}``; InputError where one has no equals sign."""
+    import yaml
+
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise InputError(f"--set {setting} is not NAME=VALUE; write for example --set limit=300.")
+        try:
+            parsed[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {setting}: the value cannot be read; quote it.") from error
+    return parsed
+
+
+def read_source(options: PairOptions) -> "PairSet":
+    """The pairs the options name, unchecked; InputError where they name none, or both kinds."""
+    from circuitune.tasks.files import read_pairs
+    from circuitune.tasks.registry import task
+
+    if (options.task is None) == (options.pairs is None):
+        raise InputError("Name the pairs: either --task NAME or --pairs FILE.")
+    if options.pairs is not None:
+        if options.settings:
+            raise InputError("--set belongs to a task; a file has no parameters.")
+        return read_pairs(options.pairs, answer_prefix=options.answer_prefix)
+    if options.answer_prefix is not None:
+        raise InputError("--answer-prefix belongs to a file; a task's answers are complete.")
+    assert options.task is not None
+    return task(options.task, **parameters(options.settings))
+
+
+def load_pairs(
+    options: PairOptions, model: "Model", tokenizer: "PreTrainedTokenizerBase", metric: str, part: Part
+) -> tuple["PairSet", str]:
+    """Valid pairs of the asked part, and the metric they allow; ``part`` is a task's default.
+
+    Says on stderr how many rows were left out and why.
+    """
+    from circuitune.experiments.inputs import complete_wrong, metric_for
+    from circuitune.tasks.checks import check
+
+    checked = check(read_source(options), tokenizer, strict=options.strict)
+    report_left_out(checked.left_out)
+    pairs = checked.pairs
+    if options.pairs is not None and metric in ("auto", "logit_diff"):
+        pairs = complete_wrong(pairs, model, tokenizer)
+    metric = metric_for(pairs, metric)
+    wanted = options.part or (part if options.pairs is None else "all")
+    return (pairs if wanted == "all" else pairs.split(wanted)), metric
+
+
+def report_left_out(left_out: Any) -> None:
+    """The rows that broke a rule, on stderr: how many, and the first ten."""
+    if left_out:
+        say(f"{len(left_out)} rows broke a rule and were left out:")
+    for row in left_out[:10]:
+        say(f"  row {row.row if row.row is not None else '?'}: {row.reason}")
+    if len(left_out) > 10:
+        say(f"  and {len(left_out) - 10} more")
+
+
+def load_model(name: str, revision: str | None = None) -> tuple["Model", "PreTrainedTokenizerBase"]:
+    """A model and its tokenizer, saying so on stderr."""
+    from circuitune.models.loading import load
+
+    say(f"Loading {name} ...")
+    return load(name, revision=revision)

@@ -1,0 +1,55 @@
+"""How long jobs take: measured once on the embedded model, scaled by size; good to a factor of two."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from circuitune.experiments.recipe import DiscoveryRecipe
+from circuitune.experiments.specs import JobSpec, PairsSpec, TrainSpec, folder_name
+
+START = 8.0
+"""Seconds until a worker has imported everything and loaded a small model."""
+FORWARD = 1.5e-10
+"""Seconds per parameter and token of one forward pass on one thread."""
+ROW = 1e-3
+"""Seconds of overhead per trained row: batches, optimizer, callbacks."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the time depends on: the model's parameters, tokens per prompt, training rows."""
+
+    parameters: int = 1_200_000
+    tokens: int = 6
+    rows: int = 6000
+
+
+def weight(spec: JobSpec, specs: Sequence[JobSpec], size: Size) -> float:
+    """Seconds that a job takes on one thread; ``specs`` are all jobs of the run."""
+    if isinstance(spec, PairsSpec):
+        return START
+    passed = FORWARD * size.parameters * size.tokens
+    if isinstance(spec, TrainSpec):
+        return START + spec.training.epochs * size.rows * (3 * passed + ROW)
+    training = next(other for other in specs if folder_name(other) == spec.inputs["training"])
+    assert isinstance(training, TrainSpec)
+    return START + (training.training.checkpoints + 1) * passed * _passes(spec.discovery)
+
+
+def _passes(discovery: DiscoveryRecipe) -> int:
+    """Forward passes over one prompt that scores and the faithfulness curve of one checkpoint cost."""
+    steps = 1 if discovery.method == "eap" else discovery.steps
+    return discovery.pairs * (2 + 3 * steps) + discovery.evaluation_pairs * (2 + 4 * len(discovery.shares))
+
+
+def estimate(specs: Sequence[JobSpec], workers: int, size: Size) -> float:
+    """Seconds that all jobs take on so many workers."""
+    return sum(weight(spec, specs, size) for spec in specs) / workers
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words, rounded as one would say it."""
+    if seconds < 90:
+        return f"{max(5, 5 * round(seconds / 5))} seconds"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} minutes"
+    return f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,206 @@
+"""What a run is given: the model by content, the pairs read and checked, and a recipe that no longer changes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from circuitune.core.errors import InputError
+from circuitune.core.manifest import digest, sha256_file
+from circuitune.experiments.estimate import Size
+from circuitune.experiments.recipe import DataRecipe, Recipe
+from circuitune.experiments.specs import ModelRef
+from circuitune.models.anatomy import anatomy_of
+from circuitune.models.answering import fill_wrong
+from circuitune.models.loading import NANO, NANO_FOLDER, load
+from circuitune.tasks.checks import Checked, check
+from circuitune.tasks.files import read_pairs
+from circuitune.tasks.pairs import PairSet
+from circuitune.tasks.registry import task
+from circuitune.tasks.tokens import prompt_ids
+
+WrongSource = Literal["given", "computed", "model", "none"]
+Model = PreTrainedModel | PeftModel
+MODEL_FILES = (".json", ".safetensors", ".bin", ".model", ".txt", ".jinja")
+"""Endings of the files that decide what a model folder computes."""
+MOST = 0.75
+"""Share of pairs that must have a wrong answer for the logit difference to be the metric."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A recipe whose inputs are pinned.
+
+    Attributes:
+        recipe: with the data file's path inside the run folder, and the model folder's absolute.
+        model: the model's name and fingerprint.
+        files: path inside the run folder -> the user's file to copy there.
+    """
+
+    recipe: Recipe
+    model: ModelRef
+    files: dict[str, Path]
+
+
+def freeze(recipe: Recipe) -> Frozen:
+    """Pin the recipe's inputs; InputError where a file or folder it names is missing."""
+    folder = Path(recipe.model)
+    name = str(folder.resolve()) if recipe.model != NANO and folder.exists() else recipe.model
+    model = reference(name, recipe.revision)
+    source, data = recipe.data.file, recipe.data
+    copies: dict[str, Path] = {}
+    if source is not None:
+        path = Path(source)
+        if not path.is_file():
+            raise InputError(f"{source} is no file; give a CSV or JSONL file of pairs.")
+        inside = f"inputs/{sha256_file(path)[:12]}/{path.name}"
+        copies[inside] = path
+        data = data.model_copy(update={"file": inside})
+    return Frozen(recipe.model_copy(update={"model": name, "data": data}), model, copies)
+
+
+def reference(name: str, revision: str | None) -> ModelRef:
+    """A model by content: its folder's files, or the hub name with the revision that the cache holds."""
+    folder = NANO_FOLDER if name == NANO else Path(name)
+    if folder.is_file():
+        raise InputError(f"{name} is a file; --model takes a folder, a hub name, or nano.")
+    if not folder.is_dir():
+        return ModelRef(name=name, fingerprint=_hub_revision(name, revision))
+    names = {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.suffix in MODEL_FILES
+    }
+    return ModelRef(name=folder.name, fingerprint=digest(names))
+
+
+def _hub_revision(name: str, revision: str | None) -> str:
+    """The commit of the hub model in the local cache (downloading its small config where it is not there)."""
+    from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType]
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        path = Path(hf_hub_download(name, "config.json", revision=revision))
+    except HFValidationError as error:
+        raise InputError(f"{name} is neither a folder nor the name of a model on the hub; check --model.") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise InputError(
+            f"{name} is no folder here and could not be fetched from the hub; check the name or the network."
+        ) from error
+    return path.parent.name
+
+
+def load_whole(name: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model that can be fine-tuned; InputError where it is a PEFT adapter."""
+    model, tokenizer = load(name, revision=revision)
+    if isinstance(model, PeftModel):
+        raise InputError(
+            f"{name} is a PEFT adapter; merge it into its base (merge_and_unload), save that, and give it."
+        )
+    return model, tokenizer
+
+
+def load_pinned(
+    name: str, revision: str | None, expected: ModelRef
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model and make sure it is the one that was pinned; InputError where it has changed."""
+    if reference(name, revision) != expected:
+        raise InputError(f"The model {name} has changed since the run began; restore it, or start a run of its own.")
+    return load_whole(name, revision)
+
+
+def read(data: DataRecipe, run: Path) -> PairSet:
+    """The recipe's pairs, all of them, unchecked; a file's path is taken from ``run``."""
+    if data.file is not None:
+        return read_pairs(run / data.file, answer_prefix=data.answer_prefix)
+    assert data.task is not None
+    return task(data.task, **cast(dict[str, Any], data.parameters))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Pairs that keep the rules, and where their wrong answers come from."""
+
+    checked: Checked
+    wrong: WrongSource
+
+    @property
+    def pairs(self) -> PairSet:
+        """The pairs."""
+        return self.checked.pairs
+
+
+def prepare(data: DataRecipe, run: Path, model: Model, tokenizer: PreTrainedTokenizerBase) -> Prepared:
+    """Read and check the pairs; a file's missing wrong answers become the model's own on the corrupted prompt.
+
+    Raises:
+        InputError: an unreadable file, an unknown task, fewer than 40 valid pairs, or ``strict`` and an invalid one.
+    """
+    pairs = read(data, run)
+    checked = check(pairs, tokenizer, strict=data.strict)
+    own: WrongSource = "given" if all(pair.wrong is not None for pair in checked.pairs) else "none"
+    if data.file is None:
+        return Prepared(checked, own)
+    source = cast(WrongSource, checked.pairs.settings.get("wrong", own))
+    filled = complete_wrong(checked.pairs, model, tokenizer)
+    return Prepared(Checked(filled, checked.left_out), source if filled is checked.pairs else "model")
+
+
+def complete_wrong(pairs: PairSet, model: Model, tokenizer: PreTrainedTokenizerBase) -> PairSet:
+    """The pairs with the model's own answer to the corrupted prompt wherever the wrong answer is missing.
+
+    A pair whose own answer is the right one keeps none.
+    """
+    return fill_wrong(pairs, model, tokenizer) if any(pair.wrong is None for pair in pairs) else pairs
+
+
+def metric_for(pairs: PairSet, requested: str) -> str:
+    """The metric of the run's circuits: as requested, or by what the pairs allow.
+
+    Raises:
+        InputError: the logit difference was asked for and too few pairs have a wrong answer.
+    """
+    have = sum(pair.wrong is not None for pair in pairs) / max(len(pairs), 1)
+    if requested == "auto":
+        return "logit_diff" if have >= MOST else "kl"
+    if requested == "logit_diff" and have < MOST:
+        raise InputError(
+            f"The logit difference needs wrong answers, and only {have:.0%} of the pairs have one; "
+            "add a column `wrong`, or set discovery.metric to kl."
+        )
+    return requested
+
+
+def validate(frozen: Frozen, run: Path) -> Size:
+    """Load the model and the pairs as the jobs will, so that a bad request fails before anything is written.
+
+    ``run`` is the run folder; the user's file is still where the user has it.
+
+    Raises:
+        InputError: whatever is wrong with them, or with the recipe for this model.
+    """
+    recipe = frozen.recipe
+    if recipe.data.file is None:
+        read(recipe.data, run)  # an unknown task is found before the model is loaded
+    model, tokenizer = load_whole(recipe.model, recipe.revision)
+    layers = anatomy_of(model).layers
+    if critical_count(recipe.contest.critical_layers, layers) >= layers:
+        wanted = recipe.contest.critical_layers or 1
+        raise InputError(
+            f"{recipe.model} has {layers} layers: {wanted} critical ones leave none to compare; "
+            "lower contest.critical_layers, or take a deeper model."
+        )
+    original = frozen.files.get(recipe.data.file) if recipe.data.file is not None else None
+    data = recipe.data.model_copy(update={"file": str(original.resolve())}) if original else recipe.data
+    pairs = prepare(data, run, model, tokenizer).pairs
+    metric_for(pairs, recipe.discovery.metric)
+    rows = len(pairs.split("train"))
+    tokens = len(prompt_ids(tokenizer, [pairs[0].clean])[0])
+    return Size(model.num_parameters(), tokens, min(rows, recipe.training.rows or rows))
+
+
+def critical_count(requested: int | None, layers: int) -> int:
+    """How many layers are critical: as requested, or the study's five of 24 in proportion, at least one."""
+    return requested if requested is not None else max(1, round(5 * layers / 24))

@@ -1,0 +1,232 @@
+"""Run one job in its folder: the same spec always gives the same bytes.
+
+A job that is complete returns at once; one that is not is cleared and done again, so any scheduler may run
+``circuitune job run DIR`` as often as it likes. Times, host and versions go to ``environment.json``, which no
+hash covers.
+"""
+
+import time
+from pathlib import Path
+
+import torch
+from peft import PeftModel, set_peft_model_state_dict  # pyright: ignore[reportUnknownVariableType]
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from circuitune.adapters.allocation import RankPlan, rank_plan
+from circuitune.circuits.attribution import attribute
+from circuitune.circuits.faithfulness import Faithfulness, evaluate
+from circuitune.circuits.scores import Circuit, EdgeScores
+from circuitune.core.atomic import write_json
+from circuitune.core.csvio import write_rows
+from circuitune.core.environment import describe
+from circuitune.core.errors import InputError, MachineError
+from circuitune.core.manifest import ENVIRONMENT, complete
+from circuitune.core.records import (
+    ExampleRecord,
+    FaithfulnessRow,
+    LeftOutRecord,
+    PairsRecord,
+    read_record,
+)
+from circuitune.experiments.inputs import critical_count, load_pinned, metric_for, prepare
+from circuitune.experiments.specs import DiscoverSpec, JobSpec, PairsSpec, RankSpec, TrainSpec
+from circuitune.experiments.store import JobFolder, locked
+from circuitune.models.anatomy import anatomy_of
+from circuitune.models.encoding import EncodedPairs, encode
+from circuitune.tasks.pairs import PairSet
+from circuitune.training.finetune import finetune
+from circuitune.training.methods import TrainingSettings
+
+PARTS = ("train", "circuit", "validation", "test")
+PLAN = "circuit_plan.json"
+
+
+def run_job(folder: Path) -> None:
+    """Do the job in ``folder`` unless it is complete; its inputs must be.
+
+    Raises:
+        InputError: no job is there, an input is missing or changed, or another process is at it.
+        MachineError: the disk refused a file, or a number is not finite.
+    """
+    job = JobFolder(folder.resolve())
+    spec = job.spec
+    if job.complete:
+        return
+    with locked(job.folder):
+        job.clear()
+        started = time.monotonic()
+        torch.use_deterministic_algorithms(True)
+        _work(job, spec)
+        write_json(job.folder / ENVIRONMENT, describe(time.monotonic() - started))
+        complete(job.folder)
+
+
+def _work(job: JobFolder, spec: JobSpec) -> None:
+    if isinstance(spec, PairsSpec):
+        make_pairs(job, spec)
+    elif isinstance(spec, TrainSpec):
+        train(job, spec)
+    else:
+        discover(job, spec)
+
+
+def make_pairs(job: JobFolder, spec: PairsSpec) -> None:
+    """Four splits as JSON lines, and ``pairs.json``, which says what was left out and which metric can be used."""
+    model, tokenizer = _load(job, spec)
+    prepared = prepare(spec.data, job.run.folder, model, tokenizer)
+    pairs = prepared.pairs
+    limits = {"train": spec.rows, "test": spec.test_rows}
+    parts: dict[str, PairSet] = {}
+    for part in PARTS:
+        rows = pairs.split(part)
+        limit = limits.get(part)
+        parts[part] = rows.sample(limit) if limit is not None else rows
+        parts[part].to_jsonl(job.folder / f"{part}.jsonl")
+    example = pairs[0]
+    record = PairsRecord(
+        name=pairs.name,
+        settings=dict(pairs.settings),
+        digest=pairs.digest,
+        parts={part: len(rows) for part, rows in parts.items()},
+        left_out=[LeftOutRecord(row=row.row, rule=row.rule, reason=row.reason) for row in prepared.checked.left_out],
+        wrong=prepared.wrong,
+        metric=metric_for(pairs, spec.metric),
+        example=ExampleRecord(
+            clean=example.clean, corrupted=example.corrupted, answer=example.answer, wrong=example.wrong
+        ),
+    )
+    write_json(job.folder / "pairs.json", record)
+
+
+def train(job: JobFolder, spec: TrainSpec) -> None:
+    """One fine-tuning: the rank plan, checkpoints, and accuracy at each, on validation or (stage report) test."""
+    model, tokenizer = _load(job, spec)
+    plan = _ranks(job, spec, model)
+    plan.save(job.folder / PLAN)
+    part = "validation" if spec.stage == "tune" else "test"
+    settings = spec.training.model_dump(exclude={"rows", "test_rows"})
+    finetune(
+        model,
+        tokenizer,
+        job.pairs("train"),
+        TrainingSettings(**settings),
+        config=plan.to_lora_config(model),
+        folder=job.folder,
+        evaluate={part: job.pairs(part)},
+        seed=spec.seed,
+        label=row_label(spec),
+        arm=spec.arm,
+    )
+
+
+def _ranks(job: JobFolder, spec: TrainSpec, model: PreTrainedModel) -> RankPlan:
+    ranks = spec.ranks
+    if ranks.kind == "uniform":
+        return RankPlan.uniform(model, rank=ranks.rank)
+    count = critical_count(ranks.critical_layers, anatomy_of(model).layers)
+    assert ranks.critical_rank is not None
+    if ranks.kind == "random":
+        draw = 1000 * spec.seed + ranks.draw
+        return RankPlan.random_layers(model, count, ranks.rank, ranks.critical_rank, draw)
+    plan = _circuit_plan(job, ranks, count, model)
+    return plan if ranks.kind == "circuit" else RankPlan.uniform(model, parameters=plan.parameters(model))
+
+
+def _circuit_plan(job: JobFolder, ranks: RankSpec, count: int, model: PreTrainedModel) -> RankPlan:
+    """The study's plan: from the circuits before and after phase 1."""
+    paths = sorted((job.input("circuits").folder / "scores").iterdir())
+    return rank_plan(
+        EdgeScores.load(paths[0]),
+        EdgeScores.load(paths[-1]),
+        rank=ranks.rank,
+        critical_rank=ranks.critical_rank or 0,
+        critical_layers=count,
+        rule=ranks.rule,
+        model=model,
+    )
+
+
+def discover(job: JobFolder, spec: DiscoverSpec) -> None:
+    """Scores, circuit and faithfulness at every checkpoint of the training job, on pairs it was not trained on."""
+    base, tokenizer = _load(job, spec)
+    metric = read_record(job.input("pairs").folder / "pairs.json", PairsRecord).metric
+    settings = spec.discovery
+    inputs = _encoded(job, "circuit", settings.pairs, metric, tokenizer)
+    held_out = _encoded(job, settings.part, settings.evaluation_pairs, metric, tokenizer)
+    rows: list[FaithfulnessRow] = []
+    checkpoints = sorted((job.input("training").folder / "checkpoints").iterdir())
+    model = PeftModel.from_pretrained(base, checkpoints[0])  # pyright: ignore[reportUnknownMemberType]
+    for checkpoint in checkpoints:
+        set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
+        scores = attribute(
+            model.eval(),
+            inputs,
+            method=settings.method,
+            steps=settings.steps,
+            metric=metric,
+            quadrature=settings.quadrature,
+        )
+        if not bool(scores.values.isfinite().all()):
+            raise MachineError(
+                f"A score of {row_label(spec)} at {checkpoint.name} is not finite; lower the learning rate."
+            )
+        scores.save(job.folder / "scores" / f"{checkpoint.name}.safetensors")
+        cuts = [scores.top(share) for share in settings.shares]
+        results = evaluate(model, held_out, cuts, metric=metric)
+        step = int(checkpoint.name.removeprefix("step-"))
+        rows += [
+            faithfulness_row(spec, step, share, cut, result)
+            for share, cut, result in zip(settings.shares, cuts, results, strict=True)
+        ]
+        scores.top(settings.share).save(job.folder / "circuits" / f"{checkpoint.name}.safetensors")
+    write_rows(job.folder / "faithfulness.csv", rows, FaithfulnessRow)
+
+
+def faithfulness_row(
+    spec: DiscoverSpec, step: int, share: float, circuit: Circuit, result: Faithfulness
+) -> FaithfulnessRow:
+    """One line of faithfulness.csv; metric values are means over the held-out pairs."""
+    normalized = result.normalized
+    return FaithfulnessRow(
+        label=row_label(spec),
+        arm=spec.arm,
+        seed=spec.seed,
+        step=step,
+        share=share,
+        edges=len(circuit.edges),
+        nodes=len(circuit.nodes),
+        metric=result.metric,
+        model=float(result.model.metric.double().mean()),
+        circuit=float(result.circuit.metric.double().mean()),
+        corrupted=float(result.corrupted.metric.double().mean()),
+        normalized=normalized.estimate if normalized else None,
+        normalized_low=normalized.low if normalized else None,
+        normalized_high=normalized.high if normalized else None,
+        reason=result.reason or "",
+        kl=result.kl,
+        accuracy=result.accuracy,
+        percent_released=result.percent_released,
+    )
+
+
+def row_label(spec: TrainSpec | DiscoverSpec) -> str:
+    """The name of a fine-tuning in the tables, such as ``tune seed 0`` or ``random 2 seed 0``."""
+    draw = f" {spec.ranks.draw}" if isinstance(spec, TrainSpec) and spec.arm == "random" else ""
+    return f"{spec.arm}{draw} seed {spec.seed}"
+
+
+def _load(job: JobFolder, spec: JobSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    recipe = job.run.recipe
+    return load_pinned(recipe.model, recipe.revision, spec.model)
+
+
+def _encoded(job: JobFolder, part: str, count: int, metric: str, tokenizer: PreTrainedTokenizerBase) -> EncodedPairs:
+    """At most ``count`` pairs of a part; for the logit difference only those with a wrong answer."""
+    pairs = job.pairs(part)
+    if metric == "logit_diff":
+        kept = tuple(pair for pair in pairs if pair.wrong is not None)
+        pairs = PairSet(pairs.name, kept, pairs.part, pairs.settings)
+    if not len(pairs):
+        raise InputError(f"The {part} part has no usable pair for {metric}; add rows, or set discovery.metric to kl.")
+    return encode(pairs.sample(count), tokenizer)

@@ -1,0 +1,126 @@
+"""From a recipe to its jobs, in an order in which every job comes after its inputs."""
+
+from dataclasses import dataclass
+
+from circuitune.experiments.recipe import Recipe
+from circuitune.experiments.specs import (
+    Arm,
+    DiscoverSpec,
+    JobSpec,
+    ModelRef,
+    PairsSpec,
+    RankSpec,
+    TrainSpec,
+    folder_name,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a run, by what they are for; ``jobs`` lists them so that inputs come first."""
+
+    pairs: PairsSpec
+    tuning: tuple[TrainSpec, ...]
+    tuning_circuits: tuple[DiscoverSpec, ...]
+    phase1: tuple[TrainSpec, ...]
+    phase1_circuits: tuple[DiscoverSpec, ...]
+    methods: tuple[TrainSpec, ...]
+
+    @property
+    def jobs(self) -> tuple[JobSpec, ...]:
+        """Phase 1 first: five methods wait for it, and only the circuits wait for the tuning."""
+        return (
+            self.pairs,
+            *self.phase1,
+            *self.tuning,
+            *self.phase1_circuits,
+            *self.methods,
+            *self.tuning_circuits,
+        )
+
+
+def plan(recipe: Recipe, model: ModelRef) -> Plan:
+    """All jobs of a recipe for a model; the same recipe and model always give the same folder names."""
+    training = recipe.training
+    pairs = PairsSpec(
+        label="pairs",
+        stage="report",
+        model=model,
+        data=recipe.data,
+        metric=recipe.discovery.metric,
+        rows=training.rows,
+        test_rows=training.test_rows,
+    )
+    uniform = RankSpec(kind="uniform", rank=recipe.tuning.rank)
+    tuning = tuple(_train(recipe, model, pairs, "tune", seed, uniform) for seed in recipe.tuning.seeds)
+    first = RankSpec(kind="uniform", rank=recipe.contest.phase1_rank)
+    phase1 = tuple(_train(recipe, model, pairs, "phase1", seed, first) for seed in recipe.contest.seeds)
+    phase1_circuits = tuple(_discover(recipe, model, pairs, job) for job in phase1)
+    methods = tuple(
+        _train(recipe, model, pairs, arm, job.seed, ranks, circuits)
+        for job, circuits in zip(phase1, phase1_circuits, strict=True)
+        for arm, ranks in _arms(recipe)
+    )
+    circuits = tuple(_discover(recipe, model, pairs, job) for job in tuning)
+    return Plan(pairs, tuning, circuits, phase1, phase1_circuits, methods)
+
+
+def _arms(recipe: Recipe) -> list[tuple[Arm, RankSpec]]:
+    """CircuitLoRA, its uniform rival of equal size, and the random draws."""
+    contest = recipe.contest
+    circuit = RankSpec(
+        kind="circuit",
+        rank=contest.rank,
+        critical_rank=contest.critical_rank,
+        critical_layers=contest.critical_layers,
+        rule=contest.rule,
+    )
+    draws = [circuit.model_copy(update={"kind": "random", "draw": n}) for n in range(contest.random_draws)]
+    matched = circuit.model_copy(update={"kind": "matched"})
+    return [("circuitlora", circuit), ("uniform", matched), *(("random", draw) for draw in draws)]
+
+
+def _train(
+    recipe: Recipe,
+    model: ModelRef,
+    pairs: PairsSpec,
+    arm: Arm,
+    seed: int,
+    ranks: RankSpec,
+    circuits: DiscoverSpec | None = None,
+) -> TrainSpec:
+    training = recipe.training
+    if arm == "phase1":
+        training = training.model_copy(update={"epochs": recipe.contest.phase1_epochs, "checkpoints": 1})
+    elif arm != "tune":
+        training = training.model_copy(update={"checkpoints": 1})
+    inputs = {"pairs": folder_name(pairs)}
+    if circuits is not None and ranks.kind in ("circuit", "matched"):
+        inputs["circuits"] = folder_name(circuits)
+    name = f"random{ranks.draw}" if arm == "random" else arm
+    return TrainSpec(
+        label=f"train-{name}-seed{seed}",
+        stage="tune" if arm == "phase1" else "report",
+        inputs=inputs,
+        model=model,
+        arm=arm,
+        seed=seed,
+        ranks=ranks,
+        training=training,
+    )
+
+
+def _discover(recipe: Recipe, model: ModelRef, pairs: PairsSpec, training: TrainSpec) -> DiscoverSpec:
+    stage = training.stage
+    discovery = recipe.discovery
+    if stage == "tune":  # what chooses the layers never sees the test split
+        discovery = discovery.model_copy(update={"part": "validation"})
+    return DiscoverSpec(
+        label=training.label.replace("train-", "circuits-"),
+        stage=stage,
+        inputs={"pairs": folder_name(pairs), "training": folder_name(training)},
+        model=model,
+        arm=training.arm,
+        seed=training.seed,
+        discovery=discovery,
+    )

@@ -1,0 +1,199 @@
+"""The recipe: one YAML file that says everything a run does.
+
+A recipe may start with ``extends: default`` (or ``quick``, ``full``) and then holds only what differs.
+"""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from circuitune.core.errors import InputError
+from circuitune.core.records import Record
+
+BUILT_IN = ("default", "quick", "full")
+Parameter = bool | int | float | str
+
+
+class DataRecipe(Record):
+    """Which pairs: a task of ours with its parameters, or a file (path relative to the recipe)."""
+
+    task: str | None = None
+    parameters: dict[str, Parameter] = Field(default_factory=dict[str, Parameter])
+    file: str | None = None
+    answer_prefix: str | None = None
+    strict: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DataRecipe":
+        if (self.task is None) == (self.file is None):
+            raise ValueError("name either a task or a file")
+        if self.file is not None and self.parameters:
+            raise ValueError("parameters belong to a task, not to a file")
+        if self.file is None and self.answer_prefix is not None:
+            raise ValueError("answer_prefix belongs to a file, not to a task")
+        return self
+
+
+class TrainingRecipe(Record):
+    """How every fine-tuning of the run is done; ``rows`` and ``test_rows`` bound the splits (None: all)."""
+
+    epochs: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    accumulation: int = Field(default=1, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
+    checkpoints: int = Field(default=10, gt=0)
+    spacing: Literal["even", "log"] = "even"
+    rows: int | None = Field(default=None, gt=0)
+    test_rows: int | None = Field(default=None, gt=0)
+
+
+class TuningRecipe(Record):
+    """The fine-tunings whose circuits are followed: uniform LoRA of this rank, once per seed."""
+
+    rank: int = Field(gt=0)
+    seeds: tuple[int, ...] = Field(min_length=1)
+
+
+class DiscoveryRecipe(Record):
+    """How a circuit is found, and on which held-out pairs its faithfulness is measured.
+
+    ``metric`` auto means the logit difference where wrong answers are known, else kl. ``share`` of the edges
+    makes the circuit; ``shares`` are the sizes of the faithfulness curve.
+    """
+
+    method: Literal["eap", "eap-ig"] = "eap-ig"
+    steps: int = Field(default=5, gt=0)
+    quadrature: Literal["midpoint", "left", "right", "gauss"] = "midpoint"
+    metric: Literal["auto", "logit_diff", "kl", "nll"] = "auto"
+    pairs: int = Field(default=200, gt=0)
+    share: float = Field(default=0.05, gt=0, le=1)
+    part: Literal["validation", "test"] = "validation"
+    evaluation_pairs: int = Field(default=200, gt=0)
+    shares: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+class ContestRecipe(Record):
+    """CircuitLoRA beside its rivals of equal size: uniform ranks, and critical layers drawn at random.
+
+    ``critical_layers`` None takes the study's five of 24 layers in proportion, at least one. Phase 1 is a
+    LoRA of rank ``phase1_rank``, tuned for ``phase1_epochs``.
+    """
+
+    seeds: tuple[int, ...] = Field(min_length=1)
+    rank: int = Field(gt=0)
+    critical_rank: int = Field(gt=0)
+    critical_layers: int | None = Field(default=None, gt=0)
+    rule: Literal["released", "normalised"] = "released"
+    random_draws: int = Field(gt=0)
+    phase1_rank: int = Field(default=2, gt=0)
+    phase1_epochs: int = Field(default=1, gt=0)
+
+    @model_validator(mode="after")
+    def _two_levels(self) -> "ContestRecipe":
+        if self.critical_rank <= self.rank:
+            raise ValueError("critical_rank must be larger than rank")
+        return self
+
+
+class Recipe(Record):
+    """Everything a run does; two runs of equal recipes make equal artefacts."""
+
+    format: Literal[1] = 1
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    model: str
+    revision: str | None = None
+    data: DataRecipe
+    training: TrainingRecipe
+    tuning: TuningRecipe
+    discovery: DiscoveryRecipe
+    contest: ContestRecipe
+
+
+def load_recipe(source: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe by built-in name or path, resolve ``extends``, and apply nested ``changes``.
+
+    Raises:
+        InputError: no such file, no YAML mapping, an unknown field, or a value out of range.
+    """
+    merged = _merge(_read(source), changes or {})
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"Recipe {source}, field {place}: {message}.") from error
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe as YAML, complete, in the order of its fields."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read(source: str | Path) -> dict[str, Any]:
+    if source in BUILT_IN:
+        text = (files("circuitune.experiments") / "recipes" / f"{source}.yaml").read_text(encoding="utf-8")
+        return _resolve(text, str(source), None)
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        hint = f"give a YAML file, or one of {', '.join(BUILT_IN)}"
+        raise InputError(f"Recipe {source} cannot be read ({_reason(error)}); {hint}.") from error
+    return _resolve(text, str(source), path.parent)
+
+
+def _resolve(text: str, source: str, folder: Path | None) -> dict[str, Any]:
+    """Parse one file; its parent (``extends``) underneath, its paths made absolute."""
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"Recipe {source} is not valid YAML ({_one_line(error)}).") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in cast(dict[Any, Any], content)):
+        raise InputError(f"Recipe {source} must be a YAML mapping of field names to values.")
+    fields = cast(dict[str, Any], content)
+    parent = fields.pop("extends", None)
+    if parent is not None and parent not in BUILT_IN:
+        raise InputError(f"Recipe {source} extends {parent!r}; it can extend {', '.join(BUILT_IN)}.")
+    if folder is not None:
+        fields = _anchored(fields, folder)
+    return _merge(_read(parent), fields) if parent is not None else fields
+
+
+def _anchored(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Paths in a recipe are meant from the recipe's folder."""
+    anchored = dict(fields)
+    data, model = fields.get("data"), fields.get("model")
+    if isinstance(model, str) and (folder / model).is_dir():
+        anchored["model"] = str((folder / model).resolve())
+    if isinstance(data, dict):
+        file: object = cast(dict[str, Any], data).get("file")
+        if isinstance(file, str):
+            anchored["data"] = {**cast(dict[str, Any], data), "file": str((folder / file).resolve())}
+    return anchored
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``changes`` over ``base``, mappings merged; ``data`` is replaced whole, since a file excludes a task."""
+    merged = dict(base)
+    for key, value in changes.items():
+        below = merged.get(key)
+        if key != "data" and isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = _merge(cast(Mapping[str, Any], below), cast(Mapping[str, Any], value))
+        else:
+            merged[key] = value
+    return merged
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or _one_line(error)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,112 @@
+"""What one job is asked to do: a frozen JSON spec whose hash is part of the job's folder name.
+
+A spec holds everything that can change the job's artefacts and nothing else: no absolute path, no time, no
+host. Inputs are named by folder, so their hashes are part of the spec and a change anywhere upstream gives
+every job below it a new folder.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from circuitune.core.manifest import digest
+from circuitune.core.records import Record
+from circuitune.experiments.recipe import DataRecipe, DiscoveryRecipe, TrainingRecipe
+
+NUMERICS = 1
+"""Raised by hand whenever a change of the code changes any job's numbers: every job is then stale."""
+
+Arm = Literal["tune", "phase1", "circuitlora", "uniform", "random"]
+
+
+class ModelRef(Record):
+    """A model by content: the name as shown, and a fingerprint of its files (or its hub revision)."""
+
+    name: str
+    fingerprint: str
+
+
+class RankSpec(Record):
+    """How the ranks are allocated.
+
+    ``uniform``: ``rank`` everywhere. ``circuit``: ``critical_rank`` in the layers that the circuits before
+    and after phase 1 choose by ``rule``, ``rank`` elsewhere. ``random``: in layers drawn with ``draw``.
+    ``matched``: uniform, with exactly the parameters of the two-level plan.
+    """
+
+    kind: Literal["uniform", "circuit", "random", "matched"]
+    rank: int
+    critical_rank: int | None = None
+    critical_layers: int | None = None
+    rule: Literal["released", "normalised"] = "released"
+    draw: int = 0
+
+
+class _Spec(Record):
+    """Fields of every spec; ``inputs`` maps a role to the folder name of the job that made it.
+
+    Whatever decides a setting has stage ``tune`` and can never read the test split (the store refuses);
+    what is reported has stage ``report``.
+    """
+
+    format: Literal[1] = 1
+    numerics: int = NUMERICS
+    label: str
+    stage: Literal["tune", "report"]
+    inputs: dict[str, str] = Field(default_factory=dict[str, str])
+
+
+class PairsSpec(_Spec):
+    """Read or generate the pairs, check them against the tokenizer, split them, fill in wrong answers."""
+
+    kind: Literal["pairs"] = "pairs"
+    model: ModelRef
+    data: DataRecipe
+    metric: Literal["auto", "logit_diff", "kl", "nll"]
+    rows: int | None = None
+    test_rows: int | None = None
+
+
+class TrainSpec(_Spec):
+    """Fine-tune once. Inputs: ``pairs``, and ``circuits`` where the ranks come from circuits."""
+
+    kind: Literal["train"] = "train"
+    model: ModelRef
+    arm: Arm
+    seed: int
+    ranks: RankSpec
+    training: TrainingRecipe
+
+
+class DiscoverSpec(_Spec):
+    """Find the circuit at every checkpoint of a training job. Inputs: ``pairs``, ``training``."""
+
+    kind: Literal["discover"] = "discover"
+    model: ModelRef
+    arm: Arm
+    seed: int
+    discovery: DiscoveryRecipe
+
+
+JobSpec = Annotated[PairsSpec | TrainSpec | DiscoverSpec, Field(discriminator="kind")]
+
+
+def folder_name(spec: JobSpec) -> str:
+    """``<label>-<first 12 hexadecimal digits of the spec's SHA-256>``."""
+    return f"{spec.label}-{digest(spec.model_dump(mode='json'))[:12]}"
+
+
+def title(spec: JobSpec) -> str:
+    """What the job does, in a few words for people."""
+    if isinstance(spec, PairsSpec):
+        return "pairs: read, check and split"
+    arm = {
+        "tune": "tuning",
+        "phase1": "phase 1",
+        "circuitlora": "CircuitLoRA",
+        "uniform": "uniform LoRA",
+        "random": "random layers",
+    }[spec.arm]
+    draw = f", draw {spec.ranks.draw}" if isinstance(spec, TrainSpec) and spec.arm == "random" else ""
+    verb = "train" if isinstance(spec, TrainSpec) else "circuits"
+    return f"{verb}: {arm}{draw}, seed {spec.seed}"

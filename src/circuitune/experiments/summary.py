@@ -1,0 +1,217 @@
+"""About ten sentences in plain words, each computed from the tables: they can say "no larger than the null"."""
+
+from collections.abc import Sequence
+from math import hypot
+from statistics import fmean
+
+from circuitune.core.atomic import write_json
+from circuitune.core.csvio import read_rows
+from circuitune.core.records import (
+    AccuracyRow,
+    ChangeRow,
+    CriticalRow,
+    FaithfulnessRow,
+    Kind,
+    MethodRow,
+    PairsRecord,
+    SummaryRecord,
+    read_record,
+)
+from circuitune.experiments.plan import Plan
+from circuitune.experiments.store import Run
+
+ENOUGH_SEEDS = 8
+"""From here on seeds can carry a test (design, section 6)."""
+
+
+def write_summary(run: Run, plan: Plan) -> None:
+    """Write ``summary.json`` from the tables of a run."""
+    write_json(run.folder / "summary.json", summarise(run, plan))
+
+
+def summarise(run: Run, plan: Plan) -> SummaryRecord:
+    """The summary of a run whose tables are there."""
+    tables = run.folder / "tables"
+    accuracy = read_rows(tables / "accuracy.csv", AccuracyRow)
+    change = read_rows(tables / "change.csv", ChangeRow)
+    method = read_rows(tables / "methods.csv", MethodRow)
+    pairs = read_record(run.job(plan.pairs).folder / "pairs.json", PairsRecord)
+    recipe = run.recipe
+    sentences = [
+        _data(pairs, plan.pairs.model.name),
+        _learning(accuracy),
+        _faithful(read_rows(tables / "faithfulness.csv", FaithfulnessRow), recipe.discovery.share),
+        _change(change, "edge"),
+        _change(change, "node"),
+        _ratio(change),
+        _critical(read_rows(tables / "critical_layers.csv", CriticalRow)),
+        _against_uniform(method),
+        _against_random(method),
+        _caution(method),
+    ]
+    title = f"{plan.pairs.model.name}, fine-tuned on {pairs.name}"
+    return SummaryRecord(title=title, sentences=sentences, notes=_notes(run, plan, pairs))
+
+
+def verdict(changes: Sequence[float], nulls: Sequence[float]) -> str:
+    """How changes stand to nulls: above all of them, below all of them, or among them."""
+    if min(changes) > max(nulls):
+        return "larger than the null"
+    return "no larger than the null" if max(changes) <= min(nulls) else "not clearly larger than the null"
+
+
+def _data(pairs: PairsRecord, model: str) -> str:
+    rows = sum(pairs.parts.values())
+    out = f"{_count(len(pairs.left_out), 'row')} that broke a rule left out" if pairs.left_out else "no row left out"
+    source = {
+        "given": "wrong answers come with the data",
+        "computed": "wrong answers were computed from the corrupted prompts",
+        "model": "missing wrong answers are the model's own on the corrupted prompt",
+        "none": "there are no wrong answers",
+    }[pairs.wrong]
+    return f"{model} was fine-tuned on {pairs.name}: {rows} pairs, {out}; {source}; the metric is {pairs.metric}."
+
+
+def _learning(rows: Sequence[AccuracyRow]) -> str:
+    own = [row for row in rows if row.arm == "tune"]
+    first, last = _ends(own)
+    split = own[0].split
+    return f"Accuracy on the {split} split went from {_range(first)} to {_range(last)} ({_seeds(own)})."
+
+
+def _ends(rows: Sequence[AccuracyRow]) -> tuple[list[float], list[float]]:
+    last = max(row.step for row in rows)
+    return [row.accuracy for row in rows if row.step == 0], [row.accuracy for row in rows if row.step == last]
+
+
+def _faithful(rows: Sequence[FaithfulnessRow], share: float) -> str:
+    own = [row for row in rows if row.arm == "tune" and row.share == share]
+    if not own:
+        return f"Faithfulness was not measured at {share:.0%} of the edges."
+    last = max(row.step for row in own)
+    words: list[str] = []
+    for step in (0, last):
+        values = [row.normalized for row in own if row.step == step]
+        known = [value for value in values if value is not None]
+        words.append(_range(known) if len(known) == len(values) else "an undefined share (see the table's reason)")
+    return (
+        f"The circuit of {share:.0%} of the edges reproduces {words[0]} of the model's behaviour "
+        f"before the tuning and {words[1]} after it, on held-out pairs."
+    )
+
+
+def _rates(rows: Sequence[ChangeRow], kind: Kind, role: str) -> list[float]:
+    return [row.rate for row in rows if row.kind == kind and row.role == role and row.rate is not None]
+
+
+def _change(rows: Sequence[ChangeRow], kind: Kind) -> str:
+    name = {"edge": "Edges", "node": "Nodes"}[kind]
+    changes, nulls = _rates(rows, kind, "change"), _rates(rows, kind, "null")
+    if not changes:
+        return f"{name}: no change can be computed, because the circuit before is empty."
+    said = f"{name}: fine-tuning changed {_range(changes)} of the circuit"
+    if not nulls:
+        return f"{said}; with one seed there is no null to hold that against."
+    return f"{said}, two seeds of the same tuning differ by {_range(nulls)}: the change is {verdict(changes, nulls)}."
+
+
+def _ratio(rows: Sequence[ChangeRow]) -> str:
+    ratios: dict[str, float] = {}
+    for role in ("change", "null"):
+        edges, nodes = _rates(rows, "edge", role), _rates(rows, "node", role)
+        if edges and nodes and fmean(nodes) > 0:
+            ratios[role] = fmean(edges) / fmean(nodes)
+    if "change" not in ratios:
+        return "No node changed, so edges cannot be compared with nodes."
+    said = f"Edges changed {ratios['change']:.1f} times as much as nodes"
+    if "null" not in ratios:
+        return f"{said}."
+    more = "more" if ratios["change"] > ratios["null"] else "no more"
+    return f"{said}; between seeds the same ratio is {ratios['null']:.1f}, so it says {more} than chance does."
+
+
+def _critical(rows: Sequence[CriticalRow]) -> str:
+    chosen = {rule: _chosen(rows, rule) for rule in dict.fromkeys(row.rule for row in rows)}
+    said = "; ".join(f"by the {rule} rule {', '.join(map(str, layers))}" for rule, layers in chosen.items())
+    agree = len({frozenset(layers) for layers in chosen.values()}) == 1
+    return f"Layers whose edges changed most in phase 1: {said}; the rules {'agree' if agree else 'disagree'}."
+
+
+def _chosen(rows: Sequence[CriticalRow], rule: str) -> list[int]:
+    return [row.layer for row in sorted(rows, key=lambda row: row.place) if row.rule == rule and row.chosen]
+
+
+def _against_uniform(rows: Sequence[MethodRow]) -> str:
+    ours, rival = _arm(rows, "circuitlora"), _arm(rows, "uniform")
+    a, b = fmean(row.accuracy for row in ours), fmean(row.accuracy for row in rival)
+    same = {row.parameters for row in ours} == {row.parameters for row in rival}
+    budget = "the same" if same else "nearly the same"
+    count = f"{budget} number of parameters ({ours[0].parameters:,})"
+    said = f"CircuitLoRA reached {a:.1%} and uniform LoRA {b:.1%} with {count}"
+    low, high = _difference(ours, rival)
+    better = "better than" if low > 0 else "worse than" if high < 0 else "no better than"
+    return f"{said}, a difference of {100 * (a - b):+.1f} points: {better} uniform here."
+
+
+def _difference(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> tuple[float, float]:
+    """Newcombe's interval of the mean difference, from the Wilson intervals of both: test rows only, not seeds."""
+    d = fmean(row.accuracy for row in ours) - fmean(row.accuracy for row in rival)
+    down = hypot(*(row.accuracy - row.low for row in ours), *(row.high - row.accuracy for row in rival)) / len(ours)
+    up = hypot(*(row.high - row.accuracy for row in ours), *(row.accuracy - row.low for row in rival)) / len(ours)
+    return d - down, d + up
+
+
+def _against_random(rows: Sequence[MethodRow]) -> str:
+    ours = fmean(row.accuracy for row in _arm(rows, "circuitlora"))
+    random = _arm(rows, "random")
+    draws = [fmean(row.accuracy for row in random if row.draw == n) for n in sorted({row.draw for row in random})]
+    below = sum(value < ours for value in draws)
+    return (
+        f"With the same number of layers drawn at random it was {fmean(draws):.1%} on average ({_range(draws)}): "
+        f"CircuitLoRA is above {below} of {_count(len(draws), 'draw')}."
+    )
+
+
+def _caution(rows: Sequence[MethodRow]) -> str:
+    seeds = len({row.seed for row in rows})
+    if seeds >= ENOUGH_SEEDS:
+        return f"The comparison of methods rests on {seeds} seeds."
+    return f"The comparison of methods rests on {_count(seeds, 'seed')}: it is an illustration, not a test."
+
+
+def _arm(rows: Sequence[MethodRow], arm: str) -> list[MethodRow]:
+    return [row for row in rows if row.arm == arm]
+
+
+def _notes(run: Run, plan: Plan, pairs: PairsRecord) -> list[str]:
+    discovery = run.recipe.discovery
+    phase1 = plan.phase1[0]
+    notes = [
+        f"Circuits: {discovery.method}, {discovery.steps} steps ({discovery.quadrature}), metric {pairs.metric}, "
+        f"at most {discovery.pairs} pairs of the circuit split ({pairs.parts['circuit']} rows).",
+        f"Faithfulness: at most {discovery.evaluation_pairs} pairs of the {discovery.part} split "
+        f"({pairs.parts[discovery.part]} rows; phase 1 always on validation), interchange ablation.",
+        f"Phase 1: LoRA of rank {phase1.ranks.rank}, {_count(phase1.training.epochs, 'epoch')}, measured on "
+        "validation; what chooses the layers never sees the test split.",
+        "The null compares the circuits after tuning of two seeds of the same recipe.",
+        "Intervals of accuracy are Wilson's at 95 %; that of a difference is Newcombe's, over test rows, not seeds.",
+    ]
+    if pairs.metric == "logit_diff" and pairs.wrong == "model":
+        notes.append("Pairs whose own answer on the corrupted prompt is the right answer are not used for circuits.")
+    return notes + [
+        f"Left out: row {row.row if row.row is not None else '?'}: {row.reason}" for row in pairs.left_out[:20]
+    ]
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.1%}", f"{max(values):.1%}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _seeds(rows: Sequence[AccuracyRow]) -> str:
+    return _count(len({row.seed for row in rows}), "seed")
+
+
+def _count(number: int, word: str) -> str:
+    names = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return f"{names[number] if number < len(names) else number} {word}{'' if number == 1 else 's'}"

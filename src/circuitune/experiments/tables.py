@@ -1,0 +1,165 @@
+"""From finished jobs to the tidy tables of a run: ``tables/*.csv``, readable without us."""
+
+from itertools import chain
+from pathlib import Path
+
+from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType]
+
+from circuitune.circuits.scores import Circuit, EdgeScores
+from circuitune.core.csvio import read_rows, write_rows
+from circuitune.core.records import (
+    AccuracyRow,
+    ChangeRow,
+    CircuitRow,
+    CriticalRow,
+    FaithfulnessRow,
+    LayerRow,
+    MethodRow,
+    RankPlanRecord,
+    TransitionRow,
+    read_record,
+)
+from circuitune.dynamics.change import change_rows, compare, cumulative_rate, transition_rows, transitions
+from circuitune.dynamics.layers import critical_rows, layer_importance, layer_rows
+from circuitune.dynamics.nulls import null_rows, seed_nulls
+from circuitune.experiments.inputs import critical_count
+from circuitune.experiments.job import PLAN, row_label
+from circuitune.experiments.plan import Plan
+from circuitune.experiments.specs import DiscoverSpec, TrainSpec
+from circuitune.experiments.store import Run
+
+CRITICAL_RULES = ("released", "normalised")
+
+
+def write_tables(run: Run, plan: Plan) -> None:
+    """Write every table of a run whose jobs are complete; equal jobs give equal bytes."""
+    tables = run.folder / "tables"
+    change, transition, layer = change_tables(run, plan)
+    write_rows(tables / "accuracy.csv", accuracy(run, plan), AccuracyRow)
+    write_rows(tables / "faithfulness.csv", faithfulness(run, plan), FaithfulnessRow)
+    write_rows(tables / "change.csv", change, ChangeRow)
+    write_rows(tables / "transitions.csv", transition, TransitionRow)
+    write_rows(tables / "layers.csv", layer, LayerRow)
+    write_rows(tables / "critical_layers.csv", critical(run, plan), CriticalRow)
+    write_rows(tables / "methods.csv", methods(run, plan), MethodRow)
+    write_rows(tables / "circuits.csv", circuits(run, plan), CircuitRow)
+
+
+def accuracy(run: Run, plan: Plan) -> list[AccuracyRow]:
+    """Accuracy of every fine-tuning at its checkpoints: on test, for phase 1 on validation."""
+    jobs = (*plan.tuning, *plan.phase1, *plan.methods)
+    return list(chain.from_iterable(_accuracy(run, job) for job in jobs))
+
+
+def faithfulness(run: Run, plan: Plan) -> list[FaithfulnessRow]:
+    """Faithfulness of every circuit by size."""
+    jobs = (*plan.tuning_circuits, *plan.phase1_circuits)
+    return [row for job in jobs for row in read_rows(run.job(job).folder / "faithfulness.csv", FaithfulnessRow)]
+
+
+def change_tables(run: Run, plan: Plan) -> tuple[list[ChangeRow], list[TransitionRow], list[LayerRow]]:
+    """Before against after for each seed of the tuning, and the null: the final circuits of every two seeds."""
+    changes: list[ChangeRow] = []
+    steps: list[TransitionRow] = []
+    layers: list[LayerRow] = []
+    last: dict[int, Circuit] = {}
+    labels: dict[int, str] = {}
+    for job in plan.tuning_circuits:
+        paths = _paths(run, job, "circuits")
+        series = [Circuit.load(path) for path in paths]
+        numbers = [_step(path) for path in paths]
+        name = row_label(job)
+        change = compare(series[0], series[-1])
+        comparison = f"{name}, before against after"
+        last[job.seed], labels[job.seed] = series[-1], f"{name} step {numbers[-1]}"
+        changes += change_rows(
+            change,
+            comparison=comparison,
+            role="change",
+            before=f"{name} step {numbers[0]}",
+            after=labels[job.seed],
+            cumulative=cumulative_rate(series),
+        )
+        layers += layer_rows(change.layers, comparison=comparison, role="change")
+        steps += transition_rows(transitions(series), label=name, seed=job.seed, steps=numbers)
+    if len(last) > 1:
+        null_changes, null_layers = null_rows(seed_nulls(last), comparison="after tuning", labels=labels)
+        changes, layers = changes + null_changes, layers + null_layers
+    return changes, steps, layers
+
+
+def critical(run: Run, plan: Plan) -> list[CriticalRow]:
+    """Importance of every layer by both rules, from the first seed's circuits around phase 1."""
+    paths = _paths(run, plan.phase1_circuits[0], "scores")
+    before, after = EdgeScores.load(paths[0]), EdgeScores.load(paths[-1])
+    count = critical_count(plan.methods[0].ranks.critical_layers, before.graph.layers)
+    rules = ((rule, layer_importance(before, after, rule)) for rule in CRITICAL_RULES)
+    return [row for rule, importance in rules for row in critical_rows(rule, importance, count)]
+
+
+def methods(run: Run, plan: Plan) -> list[MethodRow]:
+    """Every way to allocate rank at its last checkpoint."""
+    return [_method(run, job) for job in plan.methods]
+
+
+def circuits(run: Run, plan: Plan) -> list[CircuitRow]:
+    """Every circuit of the run and where it lies."""
+    rows: list[CircuitRow] = []
+    for job in (*plan.tuning_circuits, *plan.phase1_circuits):
+        scores = _paths(run, job, "scores")
+        for path, score_path in zip(_paths(run, job, "circuits"), scores, strict=True):
+            circuit = Circuit.load(path)
+            rows.append(
+                CircuitRow(
+                    label=row_label(job),
+                    role=job.arm,
+                    seed=job.seed,
+                    step=_step(path),
+                    share=job.discovery.share,
+                    nodes=len(circuit.nodes),
+                    edges=len(circuit.edges),
+                    scores=score_path.relative_to(run.folder).as_posix(),
+                    circuit=path.relative_to(run.folder).as_posix(),
+                )
+            )
+    return rows
+
+
+def _method(run: Run, job: TrainSpec) -> MethodRow:
+    folder = run.job(job).folder
+    plan = read_record(folder / PLAN, RankPlanRecord)
+    last = _accuracy(run, job)[-1]
+    return MethodRow(
+        arm=job.arm,
+        draw=job.ranks.draw,
+        seed=job.seed,
+        layers=" ".join(map(str, plan.critical_layers)),
+        rank=plan.rank if plan.rank is not None else min(plan.ranks.values()),
+        critical_rank=plan.critical_rank if plan.critical_rank is not None else max(plan.ranks.values()),
+        parameters=_trained(_paths(run, job, "checkpoints")[-1] / "adapter_model.safetensors"),
+        planned=plan.parameters,
+        steps=last.steps,
+        examples=last.examples,
+        accuracy=last.accuracy,
+        low=last.low,
+        high=last.high,
+        loss=last.loss,
+    )
+
+
+def _accuracy(run: Run, job: TrainSpec) -> list[AccuracyRow]:
+    return read_rows(run.job(job).folder / "accuracy.csv", AccuracyRow)
+
+
+def _paths(run: Run, job: TrainSpec | DiscoverSpec, kind: str) -> list[Path]:
+    """The job's checkpoints, scores or circuits by step."""
+    return sorted((run.job(job).folder / kind).iterdir(), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
+
+
+def _trained(path: Path) -> int:
+    """How many numbers an adapter's file holds."""
+    return sum(array.size for array in load_file(path).values())
