@@ -41,7 +41,7 @@ class Sequence:
     above ``largest``. Corruption ``valid``: another sequence with the same first term, whose fifth term is
     ``wrong``; the two are each other's corruption. Corruption ``term`` (the study's): 1..100 added to the
     third or fourth term, which leaves no right answer (``wrong`` is None). At most ``size`` rows. Geometric
-    sequences are few (23 or 24 below 1,000): all that fit are taken, the other rows are arithmetic.
+    sequences are few (24 up to 999): all that fit are taken, the other rows are arithmetic.
     """
 
     name: ClassVar[str] = "sequence"
