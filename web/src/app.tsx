@@ -6,8 +6,16 @@ import { CircuitFigure } from "./figures/circuit.tsx";
 import { LayersFigure } from "./figures/layers.tsx";
 import { Making } from "./figures/making.tsx";
 import { MethodsFigure } from "./figures/methods.tsx";
-import { AccuracyFigure, FaithfulnessFigure } from "./figures/training.tsx";
-import { changeFinding, criticalFinding, methodFindings, nullCaution, ratioFinding } from "./findings.ts";
+import { AccuracyFigure, FaithfulnessFigure, testRows, tuningRows } from "./figures/training.tsx";
+import {
+  accuracyFinding,
+  changeFinding,
+  criticalFinding,
+  faithfulnessFinding,
+  methodFindings,
+  nullCaution,
+  ratioFinding,
+} from "./findings.ts";
 import type { Payload } from "./payload.ts";
 
 const USUAL_SHARE = 0.05;
@@ -20,7 +28,11 @@ export function App({ payload }: { payload: Payload }) {
     <>
       <Head payload={payload} />
       <main>
-        <Section id="training" title="What it learned, and how well the circuit explains it">
+        <Section
+          id="training"
+          title="What it learned, and how well the circuit explains it"
+          findings={trainingFindings(payload, mainShare)}
+        >
           <div class="pair">
             <AccuracyFigure rows={tables.accuracy} figure={1} />
             <FaithfulnessFigure rows={tables.faithfulness} mainShare={mainShare} figure={2} />
@@ -59,6 +71,15 @@ export function App({ payload }: { payload: Payload }) {
       </main>
     </>
   );
+}
+
+function trainingFindings({ tables }: Payload, mainShare: number): string[] {
+  const accuracy = testRows(tables.accuracy ?? []);
+  const faithfulness = tuningRows(tables.faithfulness ?? []);
+  return [
+    ...(accuracy.length ? [accuracyFinding(accuracy)] : []),
+    ...(faithfulness.length ? [faithfulnessFinding(faithfulness, mainShare)] : []),
+  ];
 }
 
 function changeFindings({ tables }: Payload): string[] {

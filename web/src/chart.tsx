@@ -93,16 +93,21 @@ interface DataTableProps {
   label: string;
 }
 
-/** A plain table; cells after the first are numbers and align right. */
+const NUMBER = /^[\s\d.,+\u2212\u202f%e-]+$/;
+
+/** A plain table; columns of numbers align right. */
 export function DataTable({ columns, rows, label }: DataTableProps) {
+  const styles = columns.map((_, i) =>
+    rows.every((row) => row[i] === "none" || NUMBER.test(String(row[i]))) ? "number" : "",
+  );
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
     <section class="scroll" tabIndex={0} aria-label={label}>
       <table>
         <thead>
           <tr>
-            {columns.map((column) => (
-              <th key={column} scope="col">
+            {columns.map((column, i) => (
+              <th key={column} scope="col" class={styles[i]}>
                 {column}
               </th>
             ))}
@@ -111,11 +116,8 @@ export function DataTable({ columns, rows, label }: DataTableProps) {
         <tbody>
           {rows.map((row, index) => (
             <tr key={index}>
-              {row.map((cell, column) => (
-                <td
-                  key={columns[column]}
-                  class={/^[\s\d.,+\u2212\u202f%e-]*$/.test(String(cell)) ? "number" : ""}
-                >
+              {row.map((cell, i) => (
+                <td key={columns[i]} class={styles[i]}>
                   {cell}
                 </td>
               ))}

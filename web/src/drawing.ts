@@ -31,6 +31,7 @@ export interface Layout {
 
 export type Colours = Record<Status, string>;
 
+const MOST_BOW = 44;
 const DASHES: Record<Status, number[]> = { kept: [], added: [], removed: [5, 3.5] };
 
 /** Edges of the circuit before or after, strongest first. */
@@ -75,10 +76,36 @@ export function nodeStatus(wiring: Wiring, edges: readonly DrawnEdge[]): (Status
   });
 }
 
+/** Whether an edge leaves a node or arrives at it. */
+export function touches(wiring: Wiring, edge: DrawnEdge, node: number): boolean {
+  return edge.source === node || wiring.readers[edge.reader]!.nodes.includes(node);
+}
+
+/** The strongest edges, and with them every edge of the node in focus. */
+export function edgesToDraw(
+  wiring: Wiring,
+  edges: readonly DrawnEdge[],
+  limit: number,
+  focus: number | null,
+): DrawnEdge[] {
+  return edges.filter((edge, i) => i < limit || (focus !== null && touches(wiring, edge, focus)));
+}
+
+/** The node and all that one edge joins it to. */
+export function neighbourhood(wiring: Wiring, edges: readonly DrawnEdge[], node: number): Set<number> {
+  const near = new Set([node]);
+  for (const edge of edges) {
+    if (!touches(wiring, edge, node)) continue;
+    near.add(edge.source);
+    for (const reader of wiring.readers[edge.reader]!.nodes) near.add(reader);
+  }
+  return near;
+}
+
 /** Place every node for a drawing of this width. */
 export function layOut(wiring: Wiring, width: number): Layout {
   const gutter = width < 480 ? 22 : 58;
-  const step = (width - gutter - 6) / (wiring.heads + 1.7);
+  const step = (width - gutter - 6 - MOST_BOW / 2) / (wiring.heads + 1.7);
   const boxWidth = Math.min(46, step * 0.74);
   const boxHeight = Math.max(10, Math.min(22, boxWidth * 0.62));
   const row = Math.max(34, Math.min(66, 760 / (wiring.layers + 2))) * (wiring.parallel ? 1 : 1.5);
@@ -120,16 +147,14 @@ export function paint(
   canvas.clearRect(0, 0, layout.width, layout.height);
   const strongest = edges[0]?.strength || 1;
   const rank = { kept: 0, removed: 1, added: 2 };
-  const touches = (edge: DrawnEdge) =>
-    focus === null || edge.source === focus || wiring.readers[edge.reader]!.nodes.includes(focus);
+  const near = (edge: DrawnEdge) => focus === null || touches(wiring, edge, focus);
   const order = edges.toSorted(
-    (a, b) =>
-      Number(touches(a)) - Number(touches(b)) || rank[a.status] - rank[b.status] || a.strength - b.strength,
+    (a, b) => Number(near(a)) - Number(near(b)) || rank[a.status] - rank[b.status] || a.strength - b.strength,
   );
   for (const edge of order) {
     const strength = Math.sqrt(edge.strength / strongest);
-    const alpha = 0.22 + 0.73 * strength;
-    canvas.globalAlpha = touches(edge) ? (focus === null ? alpha : Math.max(alpha, 0.65)) : alpha * 0.1;
+    const alpha = edge.status === "kept" ? 0.16 + 0.6 * strength : 0.36 + 0.59 * strength;
+    canvas.globalAlpha = near(edge) ? (focus === null ? alpha : Math.max(alpha, 0.65)) : alpha * 0.1;
     canvas.lineWidth = 0.9 + 2.1 * strength;
     canvas.strokeStyle = colours[edge.status];
     canvas.setLineDash(DASHES[edge.status]);
@@ -157,7 +182,8 @@ function trace(
   const bend = Math.max(12, (y0 - y1) * 0.45);
   canvas.beginPath();
   canvas.moveTo(x0, y0);
-  canvas.bezierCurveTo(x0, y0 - bend, x1, y1 + bend, x1, y1);
+  const bow = Math.abs(x1 - x0) < to.width * 0.6 ? Math.min(MOST_BOW, Math.max(0, (y0 - y1) * 0.16 - 8)) : 0; // past the boxes in its own column
+  canvas.bezierCurveTo(x0 + bow, y0 - bend, x1 + bow, y1 + bend, x1, y1);
   canvas.stroke();
 }
 

@@ -1,17 +1,25 @@
 // Every sentence of the page that says what the numbers show. Each is computed from the tables, so that a run
 // whose change is not larger than chance says so.
 
-import { armName, list, percent, plural, points, range } from "./format.ts";
-import type { ChangeRow, CriticalRow, FaithfulnessRow, Kind, MethodRow } from "./payload.ts";
+import { list, percent, plural, points, range } from "./format.ts";
+import type { AccuracyRow, ChangeRow, CriticalRow, FaithfulnessRow, Kind, MethodRow } from "./payload.ts";
 
-export type Verdict = "larger" | "not larger" | "overlapping" | "no null" | "no change";
+export type Verdict = "larger" | "barely larger" | "not larger" | "overlapping" | "no null" | "no change";
 
-/** Whether every change exceeds every null, none does, or their ranges overlap. */
+/**
+ * Whether every change exceeds every null, none does, or their ranges overlap. "barely larger": the gap between
+ * them is no wider than what the changes, or the nulls, differ among themselves.
+ */
 export function verdict(changes: readonly number[], nulls: readonly number[]): Verdict {
   if (changes.length === 0) return "no change";
   if (nulls.length === 0) return "no null";
-  if (Math.min(...changes) > Math.max(...nulls)) return "larger";
+  const gap = Math.min(...changes) - Math.max(...nulls);
+  if (gap > 0) return gap > Math.max(spread(changes), spread(nulls)) ? "larger" : "barely larger";
   return Math.max(...changes) <= Math.min(...nulls) ? "not larger" : "overlapping";
+}
+
+function spread(values: readonly number[]): number {
+  return Math.max(...values) - Math.min(...values);
 }
 
 /** End-to-end rates of the comparisons of one kind and role. */
@@ -33,10 +41,11 @@ export function changeFinding(rows: readonly ChangeRow[], kind: Kind): string {
 }
 
 function judgement(found: Verdict, changes: number[], nulls: number[]): string {
-  if (found === "larger") {
-    const ratio = Math.min(...changes) / Math.max(...nulls);
-    const times = Number.isFinite(ratio) ? ` (${ratio.toFixed(2)} times, at the least)` : "";
-    return `The change is larger than the null${times}.`;
+  const ratio = Math.min(...changes) / Math.max(...nulls);
+  const times = Number.isFinite(ratio) ? ` (at least ${ratio.toFixed(2)} times it)` : "";
+  if (found === "larger") return `The change is larger than the null${times}.`;
+  if (found === "barely larger") {
+    return `The change is larger than the null${times}, but by no more than the fine-tunings differ among themselves.`;
   }
   if (found === "not larger") {
     return "The change is not larger than the null: another seed alone changes as much.";
@@ -44,18 +53,18 @@ function judgement(found: Verdict, changes: number[], nulls: number[]): string {
   return "The change is not clearly larger than the null: their ranges overlap.";
 }
 
-/** A warning where Jaccard similarity orders change and null the other way. */
+/** A warning where Jaccard distance orders change and null otherwise. */
 function disagreement(rows: readonly ChangeRow[], kind: Kind, found: Verdict): string {
   const distances = (role: ChangeRow["role"]) =>
     rows.filter((row) => row.kind === kind && row.role === role).map((row) => 1 - row.jaccard);
   const other = verdict(distances("change"), distances("null"));
-  if (other === found) return "";
-  const words = {
-    larger: "is larger than",
-    "not larger": "is not larger than",
-    overlapping: "overlaps with",
-  };
-  return ` By Jaccard distance it ${words[other as keyof typeof words]} the null: the two measures disagree.`;
+  if (isLarger(other) === isLarger(found)) return "";
+  const words = isLarger(other) ? "the change is larger" : "the change is not larger";
+  return ` By Jaccard distance ${words}: the two measures disagree.`;
+}
+
+function isLarger(found: Verdict): boolean {
+  return found === "larger" || found === "barely larger";
 }
 
 /** How far a single null carries. */
@@ -67,18 +76,26 @@ export function nullCaution(rows: readonly ChangeRow[]): string {
     : `The null rests on ${plural(nulls, "comparison")} of seeds.`;
 }
 
-/** Edge change per node change, for the tuning and for the null. */
+/** Edge change per node change, of every fine-tuning and of every null. */
 export function ratioFinding(rows: readonly ChangeRow[]): string | null {
-  const ratio = (role: ChangeRow["role"]) =>
-    mean(rates(rows, "edge", role)) / mean(rates(rows, "node", role));
-  const change = ratio("change");
-  const chance = ratio("null");
-  if (!Number.isFinite(change)) return null;
-  const first = `Edges changed ${change.toFixed(1)} times as much as nodes`;
-  if (!Number.isFinite(chance)) return `${first}.`;
-  return `${first}; between seeds the same ratio is ${chance.toFixed(1)}, so it says ${
-    change > chance ? "more" : "no more"
-  } than chance does.`;
+  const changes = ratios(rows, "change");
+  const nulls = ratios(rows, "null");
+  if (changes.length === 0) return null;
+  const times = (values: number[]) => `${range(values, (value) => value.toFixed(1))} times`;
+  const first = `Edges changed ${times(changes)} as much as nodes`;
+  if (nulls.length === 0) return `${first}.`;
+  const more = verdict(changes, nulls) === "larger" ? "" : "; so the ratio shows no more than chance does";
+  return `${first}, between seeds ${times(nulls)}${more}.`;
+}
+
+function ratios(rows: readonly ChangeRow[], role: ChangeRow["role"]): number[] {
+  const own = rows.filter((row) => row.role === role && row.rate !== null);
+  return own
+    .filter((row) => row.kind === "edge")
+    .flatMap((edge) => {
+      const node = own.find((row) => row.kind === "node" && row.comparison === edge.comparison);
+      return node?.rate ? edge.rate! / node.rate : [];
+    });
 }
 
 /** Which layers the rules choose, and whether they agree. */
@@ -97,6 +114,19 @@ export function criticalFinding(rows: readonly CriticalRow[]): string {
 
 function byPlace(a: CriticalRow, b: CriticalRow): number {
   return a.place - b.place;
+}
+
+/** Accuracy at the first and the last checkpoint. */
+export function accuracyFinding(rows: readonly AccuracyRow[]): string {
+  const labels = [...new Set(rows.map((row) => row.label))];
+  const at = (pick: (...steps: number[]) => number) =>
+    labels.flatMap((label) => {
+      const own = rows.filter((row) => row.label === label);
+      const step = pick(...own.map((row) => row.step));
+      return own.filter((row) => row.step === step).map((row) => row.accuracy);
+    });
+  const [first, last] = [at(Math.min), at(Math.max)];
+  return `Accuracy on unseen rows went from ${range(first)} to ${range(last)}.`;
 }
 
 /** Faithfulness of the circuits of one size at the first and the last checkpoint. */
@@ -136,10 +166,12 @@ function againstUniform(ours: MethodRow[], uniform: MethodRow[]): string[] {
   const scores = `CircuitLoRA reached ${percent(a)}, uniform LoRA ${budget} ${percent(b)}`;
   if (ours.length > 1 || uniform.length > 1) return [`${scores} (means over seeds): ${points(a - b)}.`];
   const [low, high] = difference(ours[0]!, uniform[0]!);
-  const shown = low > 0 ? "a gain" : high < 0 ? "a loss" : "no difference that the test examples can show";
-  return [
-    `${scores}: ${points(a - b)}, 95${"\u202f"}% interval ${points(low)} to ${points(high)}: ${shown}.`,
-  ];
+  const shown =
+    low > 0 || high < 0
+      ? "That is more than the choice of test rows explains; whether training again would repeat it, it does not say."
+      : "The test rows cannot tell the two apart.";
+  const interval = `95${"\u202f"}% interval ${points(low)} to ${points(high)}`;
+  return [`${scores}: ${points(a - b)} (${interval}). ${shown}`];
 }
 
 /** Newcombe's interval of a difference of two shares, from their Wilson intervals. */
@@ -169,11 +201,6 @@ export function seedCaution(rows: readonly MethodRow[]): string {
   if (seeds >= 8) return `${seeds} seeds.`;
   const words = ["No seeds", "One seed", "Two seeds", "Three seeds", "Four seeds", "Five seeds", "Six seeds"];
   return `${words[seeds] ?? "Seven seeds"}: an illustration.`;
-}
-
-/** Names of the arms a table has, for the page's words. */
-export function armNames(rows: readonly MethodRow[]): string {
-  return list([...new Set(rows.map((row) => armName(row.arm)))]);
 }
 
 function mean(values: readonly number[]): number {

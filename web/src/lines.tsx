@@ -4,6 +4,8 @@ import { useState } from "preact/hooks";
 import { linear, type Scale, spreadApart, useWidth } from "./chart.tsx";
 import { count } from "./format.ts";
 
+const LEFT = 46; // room for the tick labels of the vertical axis
+
 export interface LinePoint {
   x: number;
   y: number | null;
@@ -40,7 +42,7 @@ export function Lines(props: LinesProps) {
   const steps = [...new Set(lines.flatMap((line) => line.points.map((point) => point.x)))].sort(
     (a, b) => a - b,
   );
-  const x = linear([steps[0] ?? 0, steps.at(-1) ?? 1], [40, width - margin], width < 420 ? 3 : 5);
+  const x = linear([steps[0] ?? 0, steps.at(-1) ?? 1], [LEFT, width - margin], width < 420 ? 3 : 5);
   const y = linear(domain, [height - 38, 22], 4);
   const nearest = (pixel: number) =>
     steps.reduce(
@@ -88,8 +90,8 @@ function Frame({ x, y, width, height, margin, yTitle, xTitle, write, writeTick =
       </text>
       {y.ticks.map((tick) => (
         <g key={tick}>
-          <line x1={40} x2={width - margin} y1={y(tick)} y2={y(tick)} class="grid" />
-          <text x={34} y={y(tick) + 4} text-anchor="end">
+          <line x1={LEFT} x2={width - margin} y1={y(tick)} y2={y(tick)} class="grid" />
+          <text x={LEFT - 6} y={y(tick) + 4} text-anchor="end">
             {writeTick(tick)}
           </text>
         </g>
@@ -99,7 +101,7 @@ function Frame({ x, y, width, height, margin, yTitle, xTitle, write, writeTick =
           {count(tick)}
         </text>
       ))}
-      <text x={(40 + width - margin) / 2} y={height - 3} text-anchor="middle" class="title">
+      <text x={(LEFT + width - margin) / 2} y={height - 3} text-anchor="middle" class="title">
         {xTitle}
       </text>
     </g>

@@ -5,6 +5,14 @@ import { App } from "./app.tsx";
 import { parsePayload } from "./payload.ts";
 
 const page = document.getElementById("page")!;
-const payload = parsePayload(document.getElementById("payload")!.textContent!);
-page.replaceChildren();
-render(<App payload={payload} />, page);
+const plain = [...page.childNodes];
+try {
+  const payload = parsePayload(document.getElementById("payload")!.textContent!);
+  page.replaceChildren();
+  render(<App payload={payload} />, page);
+} catch (error) {
+  const message = document.createElement("p");
+  message.textContent = `The figures could not be drawn (${String(error)}). The run's tables hold every number.`;
+  page.replaceChildren(...plain, message);
+  throw error;
+}

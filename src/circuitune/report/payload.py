@@ -126,10 +126,12 @@ def _circuits(run: Path, rows: Sequence[records.CircuitRow]) -> tuple[dict[str, 
 
 
 def _main_share(rows: Sequence[records.CircuitRow]) -> list[records.CircuitRow]:
-    """The circuits of the size most rows have (the larger one on a tie), by label and step."""
+    """The circuits of the size most rows have (the larger one on a tie): the tuning first, by label and step."""
     sizes = Counter(row.share for row in rows)
     share = max(sizes, key=lambda size: (sizes[size], size), default=0.0)
-    return sorted((row for row in rows if row.share == share), key=lambda row: (row.label, row.step))
+    return sorted(
+        (row for row in rows if row.share == share), key=lambda row: (row.role != "tune", row.label, row.step)
+    )
 
 
 def _inside(run: Path, relative: str) -> Path:

@@ -30,7 +30,7 @@ export function ChangeFigure({ rows, figure }: { rows: ChangeRow[] | null; figur
       id="change"
       number={figure}
       title="Change against chance"
-      caption="Dots: added and removed together, as a share of the circuit before fine-tuning (above 100 % where more was exchanged than was there). Grey: the same number between two seeds of the same fine-tuning, both at the end. A dot to the right of the grey is a change larger than chance."
+      caption={`Dots: added and removed together, as a share of the circuit before fine-tuning (above 100\u202f% where more was exchanged than was there). Grey: the same number between two seeds of the same fine-tuning, both at the end. A dot to the right of the grey: more changed than another seed alone changes.`}
       numbers={
         <DataTable
           label="Change of nodes and edges"
@@ -77,7 +77,7 @@ function Strips({ rows }: { rows: ChangeRow[] }) {
             </text>
           </g>
         ))}
-        <text x={(52 + width - 16) / 2} y={247} text-anchor="middle" class="title frame">
+        <text x={(52 + width - 16) / 2} y={247} text-anchor="middle" class="title quiet">
           changed, end to end
         </text>
         {KINDS.map((kind, i) => (

@@ -22,24 +22,35 @@ interface Pair {
   to: CircuitEntry;
 }
 
-/** The data block of one circuit; tests put blocks into the document the same way. */
-async function load(entry: CircuitEntry, wiring: Wiring): Promise<EdgeData> {
+type Blocks = Map<string, Promise<EdgeData>>;
+
+/** The data block of one circuit, decoded once. */
+function load(blocks: Blocks, entry: CircuitEntry, wiring: Wiring): Promise<EdgeData> {
+  const known = blocks.get(entry.blob);
+  if (known) return known;
   const text = document.getElementById(entry.blob)?.textContent ?? "";
-  return decodeEdges(text, wiring.edgeSource.length);
+  const loading = decodeEdges(text, wiring.edgeSource.length);
+  blocks.set(entry.blob, loading);
+  return loading;
 }
 
-function usePair(wiring: Wiring, from: CircuitEntry, to: CircuitEntry): Pair | null {
+function usePair(wiring: Wiring, from: CircuitEntry, to: CircuitEntry): [Pair | null, failed: boolean] {
+  const blocks = useMemo((): Blocks => new Map(), []);
   const [pair, setPair] = useState<Pair | null>(null);
+  const [failed, setFailed] = useState(false);
   useEffect(() => {
     let current = true;
-    Promise.all([load(from, wiring), load(to, wiring)]).then(([before, after]) => {
-      if (current) setPair({ before, after, from, to });
-    });
+    Promise.all([load(blocks, from, wiring), load(blocks, to, wiring)]).then(
+      ([before, after]) => {
+        if (current) setPair({ before, after, from, to });
+      },
+      () => setFailed(true),
+    );
     return () => {
       current = false;
     };
-  }, [wiring, from, to]);
-  return pair;
+  }, [blocks, wiring, from, to]);
+  return [pair, failed];
 }
 
 /** The address follows the choices; where a browser forbids that for files, nothing is lost but the link. */
@@ -85,14 +96,15 @@ function Explorer({ payload, graph, figure }: ExplorerProps) {
   const checkpoints = payload.circuits.filter((entry) => entry.label === label);
   const from = checkpoints[0]!;
   const to = checkpoints.find((entry) => entry.step === state.step) ?? checkpoints.at(-1)!;
-  const pair = usePair(wiring, from, to);
+  const [pair, failed] = usePair(wiring, from, to);
   const all = useMemo(() => (pair ? changedEdges(wiring, pair.before, pair.after) : []), [wiring, pair]);
-  const shown = useMemo(() => all.slice(0, state.edges), [all, state.edges]);
   const pinned = wiring.nodes.findIndex((node) => node.name === state.node);
   const focus = hovered ?? (pinned >= 0 ? pinned : null);
   const statuses = useMemo(() => nodeStatus(wiring, all), [wiring, all]);
   const drawing = {
     wiring,
+    edges: all,
+    limit: state.edges,
     statuses,
     focus,
     pinned: pinned >= 0 ? pinned : null,
@@ -120,18 +132,12 @@ function Explorer({ payload, graph, figure }: ExplorerProps) {
         {...{ labels, label, checkpoints, to, state, change, total: all.length }}
         accuracy={payload.tables.accuracy}
       />
+      {failed && <p class="missing">This browser could not read the embedded circuit.</p>}
       <Legend edges={all} />
-      <div class="explorer">
+      <div class={parts.length > 1 ? "explorer apart" : "explorer"}>
         <div class={parts.length > 1 ? "drawings apart" : "drawings"}>
           {parts.map(([part, title]) => (
-            <Drawing
-              key={part}
-              {...drawing}
-              part={part}
-              edges={shown}
-              title={title}
-              titled={parts.length > 1}
-            />
+            <Drawing key={part} {...drawing} part={part} title={title} titled={parts.length > 1} />
           ))}
         </div>
         <NodeNotes wiring={wiring} edges={all} pair={pair} node={focus} statuses={statuses} />
@@ -194,51 +200,63 @@ function Controls({ labels, label, checkpoints, to, state, change, total, accura
   const most = Math.max(1, Math.min(MOST_EDGES, total));
   const views: Record<View, string> = { change: "change", apart: "before and after, side by side" };
   return (
-    <div class="controls wide">
-      <label class="choice">
-        Fine-tuning{" "}
-        <select value={label} onChange={(event) => change({ label: event.currentTarget.value, step: null })}>
-          {labels.map((name) => (
-            <option key={name}>{name}</option>
+    <>
+      <div class="controls">
+        <label class="choice">
+          Fine-tuning{" "}
+          <select
+            value={label}
+            onChange={(event) => change({ label: event.currentTarget.value, step: null })}
+          >
+            {labels.map((name) => (
+              <option key={name}>{name}</option>
+            ))}
+          </select>
+        </label>
+        <fieldset class="choice">
+          <legend>Show</legend>
+          {(Object.keys(views) as View[]).map((view) => (
+            <label key={view}>
+              <input
+                type="radio"
+                name="view"
+                checked={state.view === view}
+                onChange={() => change({ view })}
+              />
+              {views[view]}
+            </label>
           ))}
-        </select>
-      </label>
-      <fieldset class="choice">
-        <legend>Show</legend>
-        {(Object.keys(views) as View[]).map((view) => (
-          <label key={view}>
-            <input type="radio" name="view" checked={state.view === view} onChange={() => change({ view })} />
-            {views[view]}
-          </label>
-        ))}
-      </fieldset>
-      <label class="slider">
-        <span>
-          Checkpoint: <b>step {count(to.step)}</b>
-        </span>
-        <AccuracyCurve checkpoints={checkpoints} to={to} label={label} rows={accuracy} />
-        <input
-          type="range"
-          min={0}
-          max={checkpoints.length - 1}
-          value={checkpoints.indexOf(to)}
-          aria-valuetext={`step ${to.step}`}
-          onInput={(event) => change({ step: checkpoints[event.currentTarget.valueAsNumber]!.step })}
-        />
-      </label>
-      <label class="slider">
-        <span>
-          Edges drawn: <b>{count(Math.min(state.edges, total))}</b> of {count(total)}, strongest first
-        </span>
-        <input
-          type="range"
-          min={1}
-          max={most}
-          value={Math.min(state.edges, most)}
-          onInput={(event) => change({ edges: event.currentTarget.valueAsNumber })}
-        />
-      </label>
-    </div>
+        </fieldset>
+      </div>
+      <div class="controls sliders">
+        <label class="slider">
+          <span>
+            Checkpoint: <b>step {count(to.step)}</b>
+          </span>
+          <AccuracyCurve checkpoints={checkpoints} to={to} label={label} rows={accuracy} />
+          <input
+            type="range"
+            min={0}
+            max={checkpoints.length - 1}
+            value={checkpoints.indexOf(to)}
+            aria-valuetext={`step ${to.step}`}
+            onInput={(event) => change({ step: checkpoints[event.currentTarget.valueAsNumber]!.step })}
+          />
+        </label>
+        <label class="slider">
+          <span>
+            Edges drawn: <b>{count(Math.min(state.edges, total))}</b> of {count(total)}, strongest first
+          </span>
+          <input
+            type="range"
+            min={1}
+            max={most}
+            value={Math.min(state.edges, most)}
+            onInput={(event) => change({ edges: event.currentTarget.valueAsNumber })}
+          />
+        </label>
+      </div>
+    </>
   );
 }
 
@@ -266,6 +284,7 @@ function AccuracyCurve({ checkpoints, to, label, rows }: CurveProps) {
         <polyline points={stops.map((stop) => `${stop.x},${stop.y}`).join(" ")} />
         {here && <line x1={here.x} x2={here.x} y1={here.y} y2={40} />}
       </svg>
+      {here && <span class="stop" style={{ left: `${here.x}%`, top: `${(100 * here.y) / 40}%` }} />}
       {here && <span class="at">accuracy {percent(here.row.accuracy)}</span>}
     </span>
   );

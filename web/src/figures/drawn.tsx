@@ -2,14 +2,23 @@
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useWidth } from "../chart.tsx";
-import { type DrawnEdge, type Layout, layOut, paint, type Status } from "../drawing.ts";
+import {
+  type DrawnEdge,
+  edgesToDraw,
+  type Layout,
+  layOut,
+  neighbourhood,
+  paint,
+  type Status,
+} from "../drawing.ts";
 import { describeNode, type GraphNode, type Wiring } from "../wiring.ts";
 
 export type DrawnPart = "both" | "before" | "after";
 
 interface DrawingProps {
   wiring: Wiring;
-  edges: DrawnEdge[];
+  edges: DrawnEdge[]; // all, strongest first
+  limit: number;
   statuses: (Status | undefined)[];
   part: DrawnPart;
   title: string;
@@ -33,7 +42,14 @@ export function Drawing(props: DrawingProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const dark = useDark();
   const layout = useMemo(() => layOut(wiring, width), [wiring, width]);
-  const edges = useMemo(() => ofPart(props.edges, part), [props.edges, part]);
+  const edges = useMemo(
+    () => ofPart(edgesToDraw(wiring, props.edges, props.limit, focus), part),
+    [wiring, props.edges, props.limit, focus, part],
+  );
+  const near = useMemo(
+    () => (focus === null ? null : neighbourhood(wiring, edges, focus)),
+    [wiring, edges, focus],
+  );
   useLayoutEffect(() => {
     const element = canvas.current;
     const context = element?.getContext("2d");
@@ -49,11 +65,11 @@ export function Drawing(props: DrawingProps) {
   }, [wiring, layout, edges, focus, dark]);
   return (
     <div class="drawing-place">
-      {props.titled && <h4>{props.title}</h4>}
+      {props.titled && <h3>{props.title}</h3>}
       <div ref={ref} class="drawing" data-edges={edges.length}>
         <div class="stage" style={{ height: `${layout.height}px` }}>
           <canvas ref={canvas} style={{ width: `${layout.width}px`, height: `${layout.height}px` }} />
-          <Nodes {...props} layout={layout} />
+          <Nodes {...props} layout={layout} near={near} />
         </div>
       </div>
     </div>
@@ -72,17 +88,13 @@ function useDark(): boolean {
   return dark;
 }
 
-function Nodes({
-  wiring,
-  statuses,
-  part,
-  title,
-  focus,
-  pinned,
-  onHover,
-  onPin,
-  layout,
-}: DrawingProps & { layout: Layout }) {
+interface NodesProps extends DrawingProps {
+  layout: Layout;
+  near: Set<number> | null;
+}
+
+function Nodes(props: NodesProps) {
+  const { wiring, statuses, part, title, focus, pinned, near, onHover, onPin, layout } = props;
   const svg = useRef<SVGSVGElement>(null);
   const [current, setCurrent] = useState(0);
   const move = (event: KeyboardEvent, node: number) => {
@@ -112,7 +124,12 @@ function Nodes({
           tabIndex={i === current ? 0 : -1}
           aria-pressed={pinned === i}
           aria-label={`${describeNode(node)}, ${inWords(statuses[i])}`}
-          class={`node ${shownStatus(statuses[i], part)}${focus === i ? " focus" : ""}${pinned === i ? " pinned" : ""}`}
+          class={[
+            `node ${shownStatus(statuses[i], part)}`,
+            focus === i ? "focus" : "",
+            pinned === i ? "pinned" : "",
+            near && !near.has(i) ? "far" : "",
+          ].join(" ")}
           onPointerEnter={() => onHover(i)}
           onPointerLeave={() => onHover(null)}
           onFocus={() => onHover(i)}

@@ -5,9 +5,10 @@ import { DataTable, Figure, linear, Missing, useWidth } from "../chart.tsx";
 import { count, number, percent } from "../format.ts";
 import type { CriticalRow, Kind, LayerRow } from "../payload.ts";
 
-const ROW = 27;
+const ROW = 24;
 const TOP = 24;
 const GUTTER = 64;
+const MOST = 480; // wider panels only make longer bars
 const SHAPES = ["\u25cf", "\u25b2", "\u25a0", "\u25c6"];
 
 type Measure = "counts" | "shares";
@@ -37,7 +38,11 @@ export function LayersFigure({ rows, critical, figure }: LayersProps) {
     if (own.length === 0) return null;
     const now = own.filter((row) => row.role === "change" && row.comparison === chosen);
     const nulls = own.filter((row) => row.role === "null");
-    return <Panel key={title} {...axis} title={title} rows={now} nulls={nulls} measure={measure} />;
+    const comparable = (rows ?? []).filter(
+      (row) => row.kind === kind && (kind === "edge" || row.side === side),
+    );
+    const extent = extentOf(comparable, measure);
+    return <Panel key={title} {...{ ...axis, title, nulls, measure, extent }} rows={now} />;
   };
   return (
     <Figure
@@ -161,21 +166,28 @@ interface PanelProps extends Axis {
   rows: LayerRow[];
   nulls: LayerRow[];
   measure: Measure;
+  extent: Ends;
 }
 
-function Panel({ title, rows, nulls, measure, ...axis }: PanelProps) {
-  const [ref, width] = useWidth<HTMLDivElement>(250);
-  const values = (row: LayerRow | undefined): [removed: number, added: number] => {
-    if (!row) return [0, 0];
-    return measure === "counts"
-      ? [row.removed, row.added]
-      : [row.share_present_removed ?? 0, row.share_absent_added ?? 0];
-  };
-  const extent = (end: 0 | 1) =>
-    Math.max(...[...rows, ...nulls].map((row) => values(row)[end]), measure === "counts" ? 1 : 0.01);
-  const [most, more] = [extent(0), extent(1)];
-  const x = linear([-most, more], [GUTTER + 26, width - 28]);
-  const write = (value: number) => (measure === "counts" ? count(value) : percent(value, 0));
+type Ends = [removed: number, added: number];
+
+function ends(row: LayerRow | undefined, measure: Measure): Ends {
+  if (!row) return [0, 0];
+  return measure === "counts"
+    ? [row.removed, row.added]
+    : [row.share_present_removed ?? 0, row.share_absent_added ?? 0];
+}
+
+/** The longest bar or mark at each end; at least a little, so that an empty panel has a scale. */
+function extentOf(rows: LayerRow[], measure: Measure): Ends {
+  const least = measure === "counts" ? 1 : 0.01;
+  const at = (end: 0 | 1) => Math.max(...rows.map((row) => ends(row, measure)[end]), least);
+  return [at(0), at(1)];
+}
+
+function Panel({ title, rows, nulls, measure, extent, ...axis }: PanelProps) {
+  const [ref, width] = useWidth<HTMLDivElement>(440);
+  const x = linear([-extent[0], extent[1]], [GUTTER + 30, Math.min(width, MOST) - 34]);
   const height = TOP + ROW * axis.layers.length + 4;
   return (
     <div ref={ref} class="chart">
@@ -190,34 +202,53 @@ function Panel({ title, rows, nulls, measure, ...axis }: PanelProps) {
           {title}
         </text>
         <LayerLabels {...axis} />
-        {axis.layers.map((layer, i) => {
-          const [removed, added] = values(rows.find((row) => row.layer === layer));
-          const y = rowY(axis.layers.length, i);
-          return (
-            <g key={layer}>
-              <rect x={x(-removed)} y={y - 8} width={x(0) - x(-removed)} height={16} class="removed" />
-              <rect x={x(0)} y={y - 8} width={x(added) - x(0)} height={16} class="added" />
-              {nulls
-                .filter((row) => row.layer === layer)
-                .map((row, n) => (
-                  <NullMarks key={n} x={x} y={y} values={values(row)} />
-                ))}
-              {removed > 0 && (
-                <text x={x(-removed) - 5} y={y + 4} text-anchor="end" class="value">
-                  {write(removed)}
-                </text>
-              )}
-              {added > 0 && (
-                <text x={x(added) + 5} y={y + 4} class="value">
-                  {write(added)}
-                </text>
-              )}
-            </g>
-          );
-        })}
+        {axis.layers.map((layer, i) => (
+          <LayerBars
+            key={layer}
+            x={x}
+            y={rowY(axis.layers.length, i)}
+            own={ends(
+              rows.find((row) => row.layer === layer),
+              measure,
+            )}
+            nulls={nulls.filter((row) => row.layer === layer).map((row) => ends(row, measure))}
+            write={(value) => (measure === "counts" ? count(value) : percent(value, 0))}
+          />
+        ))}
         <line x1={x(0)} x2={x(0)} y1={TOP} y2={height - 4} class="zero" />
       </svg>
     </div>
+  );
+}
+
+interface LayerBarsProps {
+  x: (value: number) => number;
+  y: number;
+  own: Ends;
+  nulls: Ends[];
+  write: (value: number) => string;
+}
+
+function LayerBars({ x, y, own: [removed, added], nulls, write }: LayerBarsProps) {
+  const outer = (end: 0 | 1, value: number) => Math.max(value, ...nulls.map((pair) => pair[end]));
+  return (
+    <g>
+      <rect x={x(-removed)} y={y - 6} width={x(0) - x(-removed)} height={12} class="removed" />
+      <rect x={x(0)} y={y - 6} width={x(added) - x(0)} height={12} class="added" />
+      {nulls.map((pair, n) => (
+        <NullMarks key={n} x={x} y={y} values={pair} />
+      ))}
+      {removed > 0 && (
+        <text x={x(-outer(0, removed)) - 6} y={y + 4} text-anchor="end" class="value">
+          {write(removed)}
+        </text>
+      )}
+      {added > 0 && (
+        <text x={x(outer(1, added)) + 6} y={y + 4} class="value">
+          {write(added)}
+        </text>
+      )}
+    </g>
   );
 }
 
@@ -232,15 +263,15 @@ function NullMarks({
 }) {
   return (
     <g class="null-edge">
-      {removed > 0 && <line x1={x(-removed)} x2={x(-removed)} y1={y - 11} y2={y + 11} />}
-      {added > 0 && <line x1={x(added)} x2={x(added)} y1={y - 11} y2={y + 11} />}
+      {removed > 0 && <line x1={x(-removed)} x2={x(-removed)} y1={y - 9} y2={y + 9} />}
+      {added > 0 && <line x1={x(added)} x2={x(added)} y1={y - 9} y2={y + 9} />}
     </g>
   );
 }
 
 function ImportancePanel({ layers, last, critical, rules }: Axis) {
-  const [ref, width] = useWidth<HTMLDivElement>(250);
-  const x = linear([0, 1], [GUTTER + 6, width - 16]);
+  const [ref, width] = useWidth<HTMLDivElement>(440);
+  const x = linear([0, 1], [GUTTER + 6, Math.min(width, MOST) - 16]);
   const height = TOP + ROW * layers.length + 4;
   const highest = new Map(
     rules.map((rule) => [

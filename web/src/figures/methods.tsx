@@ -68,6 +68,8 @@ function Dots({ rows }: { rows: MethodRow[] }) {
   const x = linear([Math.max(0, low), Math.min(1, high)], [8, width - 30], width < 480 ? 3 : 6, true);
   const rowHeight = width < NARROW ? 68 : 50;
   const bottom = TOP + rowHeight * groups.length;
+  const digits = x.ticks.every((tick) => Math.abs(100 * tick - Math.round(100 * tick)) < 1e-6) ? 0 : 1;
+  const ours = rows.filter((row) => row.arm === "circuitlora");
   return (
     <div ref={ref} class="chart">
       <svg
@@ -80,13 +82,16 @@ function Dots({ rows }: { rows: MethodRow[] }) {
           <g key={tick} class="frame">
             <line x1={x(tick)} x2={x(tick)} y1={TOP} y2={bottom} class="grid" />
             <text x={x(tick)} y={bottom + 16} text-anchor={tick === x.ticks[0] ? "start" : "middle"}>
-              {percent(tick, tick % 0.01 ? 1 : 0)}
+              {percent(tick, digits)}
             </text>
           </g>
         ))}
         <text x={width / 2} y={bottom + 36} text-anchor="middle" class="frame title">
           accuracy on the test split
         </text>
+        {ours.length === 1 && (
+          <line x1={x(ours[0]!.accuracy)} x2={x(ours[0]!.accuracy)} y1={TOP + 34} y2={bottom} class="guide" />
+        )}
         {groups.map((group, i) => (
           <Method
             key={`${group[0]!.arm} ${group[0]!.draw}`}

@@ -20,9 +20,13 @@ interface NotesProps {
 
 /** All edges of one node in the circuit before or after, the strongest named. */
 export function NodeNotes({ wiring, edges, pair, node, statuses }: NotesProps) {
+  const nodes = (status: Status) => statuses.filter((one) => one === status).length;
   if (node === null || !pair) {
     return (
       <aside class="notes" aria-live="polite">
+        <p>
+          Nodes: {nodes("kept")} kept, {nodes("added")} added, {nodes("removed")} removed.
+        </p>
         <p class="quiet">Point at a node to see its edges alone, and their scores here.</p>
       </aside>
     );
@@ -32,7 +36,7 @@ export function NodeNotes({ wiring, edges, pair, node, statuses }: NotesProps) {
   const out = edges.filter((edge) => edge.source === node);
   return (
     <aside class="notes" aria-live="polite">
-      <h4>{named.name}</h4>
+      <h3>{named.name}</h3>
       <p>
         {describeNode(named)}: {inWords(statuses[node])}.
       </p>

@@ -2,7 +2,6 @@
 
 import { useState } from "preact/hooks";
 import { DataTable, Figure, Missing } from "../chart.tsx";
-import { faithfulnessFinding } from "../findings.ts";
 import { count, list, number, percent, plural } from "../format.ts";
 import { type Line, Lines } from "../lines.tsx";
 import type { AccuracyRow, FaithfulnessRow } from "../payload.ts";
@@ -10,9 +9,16 @@ import type { AccuracyRow, FaithfulnessRow } from "../payload.ts";
 const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
 
 /** Rows of the fine-tunings the page is about: arm "tune" where there is one, else all. */
-function tuningRows<Row extends { arm: string }>(rows: Row[]): Row[] {
+export function tuningRows<Row extends { arm: string }>(rows: Row[]): Row[] {
   const own = rows.filter((row) => row.arm === "tune");
   return own.length ? own : rows;
+}
+
+/** Their accuracy on the test split, or on the first split there is. */
+export function testRows(rows: AccuracyRow[]): AccuracyRow[] {
+  const own = tuningRows(rows);
+  const split = own.some((row) => row.split === "test") ? "test" : own[0]?.split;
+  return own.filter((row) => row.split === split);
 }
 
 function labelsOf(rows: { label: string }[]): string[] {
@@ -28,9 +34,7 @@ function lineName(label: string, rows: { label: string; seed: number }[]): strin
 
 /** Accuracy per seed with its interval. */
 export function AccuracyFigure({ rows, figure }: { rows: AccuracyRow[] | null; figure: number }) {
-  const all = tuningRows(rows ?? []);
-  const split = all.some((row) => row.split === "test") ? "test" : all[0]?.split;
-  const shown = all.filter((row) => row.split === split);
+  const shown = testRows(rows ?? []);
   if (shown.length === 0) return <Missing id="accuracy" what="Accuracy over training" table="accuracy" />;
   const lines = labelsOf(shown).map(
     (label, i): Line => ({
@@ -56,7 +60,7 @@ export function AccuracyFigure({ rows, figure }: { rows: AccuracyRow[] | null; f
       id="accuracy"
       number={figure}
       title="Accuracy over training"
-      caption={`Share of the ${plural(shown[0]!.examples, "row")} of the ${split} split answered exactly, one line per fine-tuning. Bands are 95\u202f% Wilson intervals over the rows.`}
+      caption={`Share of the ${plural(shown[0]!.examples, "row")} of the ${shown[0]!.split} split answered exactly, one line per fine-tuning. Bands are 95\u202f% Wilson intervals over the rows.`}
       numbers={
         <DataTable
           label="Accuracy over training"
@@ -105,12 +109,10 @@ export function FaithfulnessFigure({ rows, mainShare, figure }: FaithfulnessProp
             ? `How much of the model's effect on ${metric} the circuit alone reproduces, for circuits of several sizes (share of all edges); 100\u202f% is the whole model, 0\u202f% the corrupted run. Bands are 95\u202f% bootstrap intervals over the pairs. `
             : "Normalised faithfulness is undefined here; shown is the KL divergence from the model's answer to the circuit's: lower is better, 0 is the whole model. "}
           {undefinedNote(shown)}
-          {defined && faithfulnessFinding(all, mainShare)}
         </>
       }
       numbers={<FaithfulnessTable rows={shown} />}
     >
-      <FaithfulnessLines rows={shown} mainShare={mainShare} defined={defined} />
       {labels.length > 1 && (
         <label class="choice">
           Circuits of{" "}
@@ -121,6 +123,7 @@ export function FaithfulnessFigure({ rows, mainShare, figure }: FaithfulnessProp
           </select>
         </label>
       )}
+      <FaithfulnessLines rows={shown} mainShare={mainShare} defined={defined} />
     </Figure>
   );
 }

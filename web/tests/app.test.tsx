@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { renderToString } from "preact-render-to-string";
+import { App } from "../src/app.tsx";
+import { parsePayload } from "../src/payload.ts";
+import { change, method, NO_TABLES, payload } from "./rows.ts";
+
+test("a run without tables says for each figure what is missing", () => {
+  const html = renderToString(<App payload={payload({})} />);
+  for (const table of [
+    "accuracy",
+    "faithfulness",
+    "change",
+    "transitions",
+    "layers",
+    "circuits",
+    "methods",
+  ]) {
+    assert.ok(html.includes(`tables/${table}.csv</code> is missing or empty`), table);
+  }
+  assert.doesNotMatch(html, /NaN|Infinity|>undefined/);
+});
+
+test("text from data is text", () => {
+  const html = renderToString(
+    <App payload={payload({ title: "<script>alert(1)</script>", notes: ["a <b> & c"] })} />,
+  );
+  assert.ok(!html.includes("<script>"));
+  assert.ok(html.includes("&lt;script>alert(1)&lt;/script>"));
+  assert.ok(html.includes("a &lt;b> &amp; c"));
+});
+
+test("one seed is called an illustration in the figure's title", () => {
+  const tables = { ...NO_TABLES, methods: [method({}), method({ arm: "uniform", layers: "" })] };
+  assert.match(renderToString(<App payload={payload({ tables })} />), /one seed: an illustration/);
+});
+
+test("a single comparison without a null still draws", () => {
+  const html = renderToString(<App payload={payload({ tables: { ...NO_TABLES, change: [change({})] } })} />);
+  assert.match(html, /There is no null to hold it against in this run/);
+  assert.doesNotMatch(html, /NaN|Infinity|>undefined/);
+});
+
+test("faithfulness that is nowhere defined gives way to KL, with the reason", () => {
+  const row = {
+    ...{ label: "a", arm: "tune", seed: 0, share: 0.05, edges: 10, nodes: 5, metric: "logit_diff", model: 0 },
+    ...{ circuit: 0, corrupted: 0, normalized: null, normalized_low: null, normalized_high: null },
+    ...{ reason: "the interval contains 0", kl: 0.25, accuracy: 0, percent_released: null },
+  };
+  const tables = { ...NO_TABLES, faithfulness: [0, 100].map((step) => ({ ...row, step })) };
+  const html = renderToString(<App payload={payload({ tables })} />);
+  assert.match(html, /KL\(model/);
+  assert.match(html, /Undefined for 2 of 2 circuits \(the interval contains 0\)/);
+  assert.doesNotMatch(html, /NaN|Infinity/);
+});
+
+test("a payload of another format is refused", () => {
+  assert.throws(() => parsePayload('{"format": 2, "tables": {}}'), /payload format 2/);
+});
+
+test("tables come back as rows", () => {
+  const text = JSON.stringify({
+    format: 1,
+    tables: { accuracy: { columns: ["a", "b"], rows: [[1, null]] }, change: null },
+  });
+  const { tables } = parsePayload(text);
+  assert.deepEqual(tables.accuracy, [{ a: 1, b: null }]);
+  assert.equal(tables.change, null);
+});

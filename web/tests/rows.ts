@@ -1,0 +1,84 @@
+// Short rows for tests; every test names only what it is about.
+
+import type { ChangeRow, GraphRecord, MethodRow, Payload, Tables } from "../src/payload.ts";
+
+export const NO_TABLES: Tables = {
+  accuracy: null,
+  faithfulness: null,
+  change: null,
+  transitions: null,
+  layers: null,
+  critical_layers: null,
+  methods: null,
+  circuits: null,
+};
+
+export function change(part: Partial<ChangeRow>): ChangeRow {
+  return {
+    comparison: "tune seed 0",
+    role: "change",
+    kind: "edge",
+    before: "step 0",
+    after: "step 100",
+    before_count: 100,
+    after_count: 100,
+    added: 20,
+    removed: 20,
+    kept: 80,
+    jaccard: 0.5,
+    rate: 0.4,
+    cumulative: null,
+    ...part,
+  };
+}
+
+export function method(part: Partial<MethodRow>): MethodRow {
+  return {
+    arm: "circuitlora",
+    draw: 0,
+    seed: 0,
+    layers: "0 4",
+    rank: 1,
+    critical_rank: 5,
+    parameters: 1000,
+    planned: 1000,
+    steps: 10,
+    examples: 100,
+    accuracy: 0.9,
+    low: 0.85,
+    high: 0.93,
+    loss: null,
+    ...part,
+  };
+}
+
+export function payload(part: Partial<Payload>): Payload {
+  return {
+    run: "test",
+    title: "A test",
+    sentences: ["One sentence."],
+    notes: [],
+    problems: [],
+    tables: NO_TABLES,
+    recipe: null,
+    environment: null,
+    pairs: null,
+    graph: null,
+    circuits: [],
+    ...part,
+  };
+}
+
+/** Two layers of two heads, one key/value head each, heads feeding the MLP of their layer. */
+export const GROUPED: GraphRecord = {
+  layers: 2,
+  heads: 2,
+  kv_heads: 1,
+  parallel: false,
+  sources: ["input", "a0.h0", "a0.h1", "m0", "a1.h0", "a1.h1", "m1"],
+  destinations: [
+    ...["a0.h0<q>", "a0.h1<q>", "a0.kv0<k>", "a0.kv0<v>", "m0"],
+    ...["a1.h0<q>", "a1.h1<q>", "a1.kv0<k>", "a1.kv0<v>", "m1", "logits"],
+  ],
+  readable: [1, 1, 1, 1, 3, 4, 4, 4, 4, 6, 7],
+};
