@@ -100,7 +100,7 @@ def attribute(
     raised = 0.0
     with prepared(model):
         weights = Weights.of(anatomy)
-        size = batch_size * inputs.clean.shape[1] if batch_size else positions_per_batch(anatomy, graph)
+        size = positions_per_batch(anatomy, graph, inputs, batch_size)
         for batch in batches(inputs, anatomy.device, size, share_prefix=share_prefix):
             scores_BSR, loss_change = _attribute_batch(anatomy, graph, weights, batch, chosen, points, per_example)
             total += scores_BSR.double().sum(0).cpu()
@@ -191,8 +191,8 @@ def _attribute_batch(
     metric: Metric,
     points: Sequence[tuple[float, float]],
     per_example: bool,
-) -> tuple[Float[Tensor, "B S R"], float]:
-    """Scores of one batch (summed into one row unless `per_example`) and its sum of loss(corrupted) - loss(clean)."""
+) -> tuple[Float[Tensor, "N S R"], float]:
+    """Scores of a batch (N = B rows, or their sum) and its sum of loss(corrupted) - loss(clean)."""
     with torch.no_grad():
         prefix = shared_prefix(anatomy, batch.clean, batch.shared)
         clean_e, corrupted_e = (anatomy.embedding(t[:, batch.shared :]) for t in (batch.clean, batch.corrupted))
@@ -260,8 +260,8 @@ def contract(
     groups: Sequence[Sequence[PullBack]],
     final: PullBack,
     per_example: bool,
-) -> Float[Tensor, "B S R"]:
-    """score[s, r] = sum over positions and width of difference_s . G_r; B is 1 if summed over the batch."""
+) -> Float[Tensor, "N S R"]:
+    """score[s, r] = sum over positions and width of difference_s . G_r; N is B, or 1 if summed over the batch."""
     S, B, _, _ = difference_SBPD.shape
     scores = difference_SBPD.new_zeros(B if per_example else 1, S, len(graph.destinations))
 

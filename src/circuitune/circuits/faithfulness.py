@@ -155,9 +155,7 @@ def evaluate(
     measured: list[list[Run]] = []
     with prepared(model), torch.no_grad():
         weights = Weights.of(anatomy)
-        positions = (
-            batch_size * inputs.clean.shape[1] if batch_size else positions_per_batch(anatomy, graph, BUDGET // 4)
-        )
+        positions = positions_per_batch(anatomy, graph, inputs, batch_size, BUDGET // 4)
         for batch in batches(inputs, anatomy.device, positions, share_prefix=ablation == "interchange"):
             measured.append(_measure_batch(anatomy, graph, weights, batch, chosen, ablation, circuits))
             rows.append(batch.rows)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,7 +47,7 @@ class Graph:
             )
 
     @classmethod
-    def of(cls, anatomy: Anatomy) -> Self:
+    def of(cls, anatomy: Anatomy) -> "Graph":
         """Graph of a model's anatomy."""
         return cls(anatomy.layers, anatomy.heads, anatomy.kv_heads, anatomy.parallel)
 
@@ -56,7 +56,7 @@ class Graph:
         return asdict(self)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
+    def from_record(cls, record: Mapping[str, Any]) -> "Graph":
         """Inverse of `to_record`."""
         return cls(**record)
 

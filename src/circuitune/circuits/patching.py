@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from circuitune.circuits.batches import Batch
@@ -141,9 +141,12 @@ def _bases(
 
 @torch.no_grad()
 def run_circuits(
-    anatomy: Anatomy, graph: Graph, weights: Weights, reference: Reference, masks_CSR: Bool[Tensor, "C S R"]
+    anatomy: Anatomy, graph: Graph, weights: Weights, reference: Reference, masks_CSR: Shaped[Tensor, "C S R"]
 ) -> Float[Tensor, "C B V"]:
-    """Logits at the last position of the model run as each of C circuits."""
+    """Logits at the last position of the model run as each of C circuits.
+
+    `masks_CSR` is bool; a float mask lets an edge carry z_u(this run) in part, which finite differences use.
+    """
     run = _Run(anatomy, graph, weights, reference, masks_CSR)
     run.write(0, (reference.inputs[0] - reference.inputs[1]).expand(run.C, -1, -1, -1))
     for layer in range(graph.layers):
@@ -156,7 +159,12 @@ class _Run:
     """State of one run: delta_u of every source computed so far that some circuit edge leaves."""
 
     def __init__(
-        self, anatomy: Anatomy, graph: Graph, weights: Weights, reference: Reference, masks_CSR: Bool[Tensor, "C S R"]
+        self,
+        anatomy: Anatomy,
+        graph: Graph,
+        weights: Weights,
+        reference: Reference,
+        masks_CSR: Shaped[Tensor, "C S R"],
     ) -> None:
         self.anatomy, self.graph, self.weights, self.reference = anatomy, graph, weights, reference
         stream = reference.inputs[0]

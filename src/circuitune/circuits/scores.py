@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -90,7 +90,7 @@ class EdgeScores:
         tensors.save(Path(path), arrays, metadata)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> "EdgeScores":
         """Read a file written by `save`.
 
         Raises:
@@ -203,7 +203,7 @@ class Circuit:
         tensors.save(Path(path), arrays, metadata)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> "Circuit":
         """Read a file written by `save`.
 
         Raises:
