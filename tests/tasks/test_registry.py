@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -124,3 +126,12 @@ def test_an_unknown_parameter_lists_the_parameters():
 def test_free_text_is_not_recognised():
     assert recognise("Once upon a time, Tom and Lily went to the park. Lily gave a ball to") is None
     assert solve("") is None
+
+
+def test_the_room_needs_neither_torch_nor_transformers():
+    code = (
+        "import sys, circuitune.tasks.registry, circuitune.tasks.files, circuitune.tasks.checks; "
+        "print({'torch', 'transformers', 'peft'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert result.stdout == "set()\n"
