@@ -5,15 +5,14 @@ tuning and a phase 1, five circuit sizes, one seed each of CircuitLoRA, uniform 
 """
 
 import itertools
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+import torch
 
-from circuitune.core import records
+from circuitune.core import records, tensors
 from circuitune.core.atomic import write_json, write_text
 from circuitune.core.csvio import write_rows
 from circuitune.report.wiring import Wiring, wiring
@@ -52,9 +51,9 @@ def build_run(folder: Path, *, seed_noise: float = 0.35, sentence: str | None = 
     """Write the run; the larger `seed_noise`, the more two seeds of the tuning differ."""
     graph = wiring(8, 8, 8, parallel=True)
     tunings = [
-        _tuning(graph, "tune-seed0", "tune", 0, STEPS, seed_noise),
-        _tuning(graph, "tune-seed1", "tune", 1, STEPS, seed_noise),
-        _tuning(graph, "phase1-seed0", "phase1", 0, (0, 70), seed_noise),
+        _tuning(graph, "tune seed 0", "tune", 0, STEPS, seed_noise),
+        _tuning(graph, "tune seed 1", "tune", 1, STEPS, seed_noise),
+        _tuning(graph, "phase1 seed 0", "phase1", 0, (0, 70), seed_noise),
     ]
     tables = folder / "tables"
     write_rows(tables / "circuits.csv", _circuits(folder, graph, tunings), records.CircuitRow)
@@ -125,15 +124,17 @@ def _edge_set(graph: Wiring, mask: np.ndarray) -> set[str]:
 def _circuits(folder: Path, graph: Wiring, tunings: list[Tuning]) -> list[records.CircuitRow]:
     rows = []
     shape = {"layers": graph.layers, "heads": graph.heads, "kv_heads": graph.kv_heads, "parallel": graph.parallel}
-    metadata = {"circuitune": json.dumps({"graph": shape, "settings": {"synthetic": True}})}
+    metadata = {"format": 1, "graph": {**shape, "collapsed": False}, "settings": {"synthetic": True}}
     for tuning in tunings:
-        job = Path("jobs") / f"discover-{tuning.label}-0123456789ab"
+        job = Path("jobs") / f"circuits-{tuning.role}-seed{tuning.seed}-0123456789ab"
         for step, values, mask in zip(tuning.steps, tuning.scores, tuning.circuits, strict=True):
             paths = {name: job / name / f"step-{step:05d}.safetensors" for name in ("scores", "circuits")}
-            for path in paths.values():
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            save_file({"values": values}, folder / paths["scores"], metadata)
-            save_file({"mask": mask}, folder / paths["circuits"], metadata)
+            tensors.save(
+                folder / paths["scores"], {"values": torch.from_numpy(values)}, {**metadata, "kind": "scores"}
+            )
+            tensors.save(
+                folder / paths["circuits"], {"mask": torch.from_numpy(mask)}, {**metadata, "kind": "circuit"}
+            )
             rows.append(
                 records.CircuitRow(
                     label=tuning.label, role=tuning.role, seed=tuning.seed, step=step, share=MAIN,
@@ -152,9 +153,9 @@ def _wilson(correct: int, n: int) -> tuple[float, float]:
 def _accuracy() -> list[records.AccuracyRow]:
     rows = []
     for label, arm, seed, final in (
-        ("tune-seed0", "tune", 0, 0.91),
-        ("tune-seed1", "tune", 1, 0.87),
-        ("circuitlora", "circuitlora", 0, 0.93),
+        ("tune seed 0", "tune", 0, 0.91),
+        ("tune seed 1", "tune", 1, 0.87),
+        ("circuitlora seed 0", "circuitlora", 0, 0.93),
     ):
         for step in STEPS:
             correct = int(EXAMPLES * (0.024 + (final - 0.024) / (1 + math.exp(-(step - 330 - 40 * seed) / 90))))
@@ -179,7 +180,7 @@ def _faithfulness() -> list[records.FaithfulnessRow]:
                 width = 0.15 / (1 + step / 150)
                 rows.append(
                     records.FaithfulnessRow(
-                        label=f"tune-seed{seed}", arm="tune", seed=seed, step=step, share=share,
+                        label=f"tune seed {seed}", arm="tune", seed=seed, step=step, share=share,
                         edges=int(share * 6573), nodes=int(73 * min(1, share * 12)), metric="logit_diff",
                         model=4.0, circuit=4.0 * good, corrupted=-4.0,
                         normalized=good if defined else None,
@@ -207,17 +208,23 @@ def _compare(
 
 def _comparisons(tunings: list[Tuning]) -> list[tuple[str, str, tuple[str, str], np.ndarray, np.ndarray]]:
     changes = [
-        (t.label, "change", (f"{t.label} step 0", f"{t.label} step {t.steps[-1]}"), t.circuits[0], t.circuits[-1])
+        (
+            f"{t.label}, before against after",
+            "change",
+            (f"{t.label} step 0", f"{t.label} step {t.steps[-1]}"),
+            t.circuits[0],
+            t.circuits[-1],
+        )
         for t in tunings[:2]
     ]
     one, two = tunings[0], tunings[1]
     names = (f"{one.label} step {one.steps[-1]}", f"{two.label} step {two.steps[-1]}")
-    return [*changes, ("seed 0 against seed 1", "null", names, one.circuits[-1], two.circuits[-1])]
+    return [*changes, ("after tuning, seed 0 against seed 1", "null", names, one.circuits[-1], two.circuits[-1])]
 
 
 def _changes(graph: Wiring, tunings: list[Tuning]) -> list[records.ChangeRow]:
     rows = []
-    by_label = {tuning.label: tuning for tuning in tunings}
+    by_label = {f"{tuning.label}, before against after": tuning for tuning in tunings}
     for name, role, names, before, after in _comparisons(tunings):
         for kind, members in (("node", _node_set), ("edge", _edge_set)):
             total = None

@@ -101,18 +101,20 @@ function Head({ payload }: { payload: Payload }) {
         circuitune report {"\u00b7"} {payload.run}
       </p>
       <h1>{payload.title}</h1>
-      <div class="summary">
-        {payload.sentences.map((sentence) => (
-          <p key={sentence}>{sentence}</p>
-        ))}
-      </div>
-      {notes.length > 0 && (
-        <section class="remarks" aria-label="Notes">
-          {notes.map((note) => (
-            <p key={note}>{note}</p>
+      <div class="opening">
+        <div class="summary">
+          {payload.sentences.map((sentence) => (
+            <p key={sentence}>{sentence}</p>
           ))}
-        </section>
-      )}
+        </div>
+        {notes.length > 0 && (
+          <section class="remarks" aria-label="Notes">
+            {notes.map((note) => (
+              <p key={note}>{note}</p>
+            ))}
+          </section>
+        )}
+      </div>
     </header>
   );
 }

@@ -84,7 +84,8 @@ export function ratioFinding(rows: readonly ChangeRow[]): string | null {
   const times = (values: number[]) => `${range(values, (value) => value.toFixed(1))} times`;
   const first = `Edges changed ${times(changes)} as much as nodes`;
   if (nulls.length === 0) return `${first}.`;
-  const more = verdict(changes, nulls) === "larger" ? "" : "; so the ratio shows no more than chance does";
+  const more =
+    verdict(changes, nulls) === "not larger" ? "; so the ratio shows no more than chance does" : "";
   return `${first}, between seeds ${times(nulls)}${more}.`;
 }
 

@@ -96,7 +96,7 @@ function Frame({ x, y, width, height, margin, yTitle, xTitle, write, writeTick =
           </text>
         </g>
       ))}
-      {x.ticks.map((tick) => (
+      {x.ticks.filter(Number.isInteger).map((tick) => (
         <text key={tick} x={x(tick)} y={height - 20} text-anchor="middle">
           {count(tick)}
         </text>

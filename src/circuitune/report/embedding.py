@@ -6,27 +6,22 @@ the circuit's mask as one bit per edge, least significant first; the whole is zl
 """
 
 import base64
+import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
 from circuitune.core.errors import InputError
+from circuitune.core.manifest import canonical_json
 from circuitune.report.wiring import Wiring, wiring_of_record
-
-
-class _SafeTensors(Protocol):
-    """The part of safetensors' untyped reader that is used here."""
-
-    def metadata(self) -> Mapping[str, str] | None: ...
-    def get_tensor(self, name: str, /) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -43,9 +38,9 @@ def pack(scores: Path, circuit: Path) -> Packed:
     values, wiring = _read(scores, "values")
     mask, other = _read(circuit, "mask")
     if other != wiring:
-        raise InputError(f"{circuit} and {scores} are of different models.")
+        raise InputError(f"{circuit.name} and {scores.name} are of different models.")
     if not np.isfinite(values).all():
-        raise InputError(f"{scores} holds a score that is not finite.")
+        raise InputError(f"{scores.name} holds a score that is not finite.")
     possible = np.arange(len(wiring.sources))[None, :] < np.array(wiring.readable)[:, None]
     edges = values.T[possible].astype(np.float64)
     scale = float(np.abs(edges).max(initial=0.0))
@@ -56,19 +51,30 @@ def pack(scores: Path, circuit: Path) -> Packed:
 
 
 def _read(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
-    """Tensor ``name`` [sources, destinations] of a safetensors file and the graph its metadata names."""
+    """Tensor ``name`` [sources, destinations] of a file of ours and the graph its metadata names."""
     try:
-        with cast(AbstractContextManager[_SafeTensors], safe_open(path, framework="numpy")) as file:
-            described = (file.metadata() or {}).get("circuitune", "{}")
-            tensor = file.get_tensor(name)
-        metadata = cast(object, json.loads(described))
-    except (OSError, SafetensorError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read ({reason}).") from error
-    graph = cast(Mapping[str, object], metadata).get("graph") if isinstance(metadata, dict) else None
-    if not isinstance(graph, dict):
-        raise InputError(f"{path} does not say which graph it belongs to.")
-    wiring = wiring_of_record(cast(Mapping[str, object], graph))
+        data = path.read_bytes()
+        tensors = load(data)
+        length = int.from_bytes(data[:8], "little")
+        header: dict[str, Any] = json.loads(data[8 : 8 + length])
+        text: str = header["__metadata__"]["circuitune"]
+        metadata: dict[str, Any] = json.loads(text)["metadata"]
+        graph, tensor = metadata["graph"], tensors[name]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path.name} is missing or was not written by circuitune; discover it again.") from error
+    if text != _stored(metadata, tensors):
+        raise InputError(f"{path.name} is damaged: its content does not match its checksum; discover it again.")
+    wiring = wiring_of_record(graph)
     if tensor.shape != (len(wiring.sources), len(wiring.destinations)):
-        raise InputError(f"{path} has a tensor of shape {tensor.shape}, which is not its graph's.")
+        raise InputError(f"{path.name} has a tensor of shape {tensor.shape}, which is not its graph's.")
     return tensor, wiring
+
+
+def _stored(metadata: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
+    """What ``core.tensors`` stores beside these tensors; it names types as torch does."""
+    checksum = hashlib.sha256(canonical_json(metadata).encode("ascii"))
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        checksum.update(canonical_json([name, f"torch.{tensor.dtype}", list(tensor.shape)]).encode("ascii"))
+        checksum.update(tensor.tobytes())
+    return canonical_json({"metadata": metadata, "sha256": checksum.hexdigest()})

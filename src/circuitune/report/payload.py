@@ -74,7 +74,7 @@ def collect(run: Path) -> Payload:
         "title": summary.title,
         "sentences": summary.sentences,
         "notes": summary.notes,
-        "problems": problems,
+        "problems": _shortly(problems),
         "tables": {name: _columns(name, rows.get(name)) for name in TABLES},
         "recipe": _optional(run / "recipe.yaml", _settings),
         "environment": _optional(run / "environment.json", _settings),
@@ -108,15 +108,14 @@ def _circuits(run: Path, rows: Sequence[records.CircuitRow]) -> tuple[dict[str, 
     entries, problems, blobs = list[dict[str, object]](), list[str](), dict[str, str]()
     first: Packed | None = None
     for row in _main_share(rows):
-        name = f"The circuit of {row.label} at step {row.step}"
         try:
             packed = pack(_inside(run, row.scores), _inside(run, row.circuit))
         except InputError as error:
-            problems.append(f"{name} is left out: {error}")
+            problems.append(f"{row.label}, step {row.step}: {error}")
             continue
         first = first or packed
         if packed.wiring != first.wiring:
-            problems.append(f"{name} is left out: it belongs to a model of another shape.")
+            problems.append(f"{row.label}, step {row.step}: it belongs to a model of another shape.")
             continue
         blob = f"circuit-{len(entries)}"
         blobs[blob] = packed.data
@@ -132,6 +131,11 @@ def _main_share(rows: Sequence[records.CircuitRow]) -> list[records.CircuitRow]:
     return sorted(
         (row for row in rows if row.share == share), key=lambda row: (row.role != "tune", row.label, row.step)
     )
+
+
+def _shortly(problems: list[str]) -> list[str]:
+    """One sentence for all circuits that could not be read."""
+    return [f"Circuits left out: {len(problems)}; the first is {problems[0]}"] if problems else []
 
 
 def _inside(run: Path, relative: str) -> Path:

@@ -75,7 +75,14 @@ function useAddress(firstLabel: string): [PageState, (change: Partial<PageState>
 
 /** The whole figure, or what is missing. */
 export function CircuitFigure({ payload, figure }: { payload: Payload; figure: number }) {
-  if (!payload.graph || payload.circuits.length === 0) {
+  if (payload.tables.circuits?.length && !payload.graph) {
+    return (
+      <p class="missing" id="circuit">
+        No circuit of this run could be read: the notes at the top of this page say why.
+      </p>
+    );
+  }
+  if (!payload.graph) {
     return <Missing id="circuit" what="The circuit" table="circuits" />;
   }
   return <Explorer payload={payload} graph={payload.graph} figure={figure} />;

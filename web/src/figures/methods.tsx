@@ -2,7 +2,7 @@
 
 import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../chart.tsx";
 import { seedCaution } from "../findings.ts";
-import { armName, count, number, percent } from "../format.ts";
+import { armName, count, list, number, percent } from "../format.ts";
 import type { MethodRow } from "../payload.ts";
 
 const TOP = 6;
@@ -86,7 +86,7 @@ function Dots({ rows }: { rows: MethodRow[] }) {
             </text>
           </g>
         ))}
-        <text x={width / 2} y={bottom + 36} text-anchor="middle" class="frame title">
+        <text x={width / 2} y={bottom + 36} text-anchor="middle" class="quiet title">
           accuracy on the test split
         </text>
         {ours.length === 1 && (
@@ -109,7 +109,9 @@ function Dots({ rows }: { rows: MethodRow[] }) {
 /** "rank 1, and 5 in layers 0 and 3" as short as a phone needs it. */
 export function placement(row: MethodRow): string {
   if (!row.layers) return `rank ${row.rank} everywhere`;
-  return `rank ${row.critical_rank} in layers ${row.layers.split(" ").join(", ")}; ${row.rank} elsewhere`;
+  const layers = row.layers.split(" ");
+  const where = `${layers.length === 1 ? "layer" : "layers"} ${list(layers)}`;
+  return `rank ${row.critical_rank} in ${where}, ${row.rank} elsewhere`;
 }
 
 interface MethodProps {
@@ -127,7 +129,7 @@ function Method({ rows, x, y, narrow }: MethodProps) {
       <text x={8} y={y + 14}>
         <tspan class="strong">
           {armName(row.arm)}
-          {row.arm === "random" ? `, draw ${row.draw + 1}` : ""}
+          {row.arm === "random" ? `, draw ${row.draw}` : ""}
         </tspan>
         <tspan class="quiet" {...(narrow ? { x: 8, dy: 17 } : { dx: 8 })}>
           {placement(row)} {"\u00b7"} {count(row.parameters)} parameters

@@ -1,0 +1,199 @@
+"""The report as a reader meets it: opened from disk in Chromium."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from browser.watched import Watched
+from circuitune.core import records
+from circuitune.core.atomic import write_json
+from circuitune.report import build
+from report.synthetic import build_run
+
+pytestmark = pytest.mark.browser
+
+FIGURES = ("accuracy", "faithfulness", "change", "transitions", "layers", "circuit", "methods")
+PAINTED = """canvas => {
+  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  return data.filter((value, i) => i % 4 === 3 && value > 0).length;
+}"""
+
+
+def drawn_edges(page: Page) -> int:
+    return int(page.locator(".drawing").first.get_attribute("data-edges") or 0)
+
+
+def set_slider(page: Page, name: str, value: int) -> None:
+    page.get_by_role("slider", name=re.compile(name)).fill(str(value))
+
+
+def test_every_figure_is_there_and_has_a_size(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    for name in FIGURES:
+        figure = page.locator(f"figure#{name}")
+        box = figure.bounding_box()
+        assert box is not None
+        assert box["width"] > 300
+        assert box["height"] > 150
+        for svg in figure.locator("svg").all():
+            drawn = svg.bounding_box()
+            assert drawn is not None
+            assert drawn["width"] > 0
+            assert drawn["height"] > 0
+        expect(figure.locator("figcaption")).to_contain_text(re.compile(r"Figure \d\. \w"))
+
+
+def test_the_circuit_is_painted(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    assert page.locator("#circuit canvas").evaluate(PAINTED) > 5000
+    assert page.locator("#circuit .node").count() == 74  # input, 8 x (8 heads and an MLP), logits
+
+
+def test_the_page_is_silent_and_asks_for_nothing(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    set_slider(page, "Checkpoint", 3)
+    page.get_by_role("radio", name="before and after, side by side").check()
+    page.locator('[data-node="a3.h5"]').first.hover()
+    page.wait_for_timeout(200)
+    assert watched.complaints == []
+    assert {url.split("#")[0] for url in watched.requests} <= {report.as_uri(), "data:,"}
+
+
+def test_pointing_at_a_node_tells_its_edges(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    page.locator('[data-node="m3"]').hover()
+    notes = page.locator(".notes")
+    expect(notes.get_by_role("heading")).to_have_text("m3")
+    expect(notes).to_contain_text("MLP of layer 3")
+    expect(notes).to_contain_text(re.compile(r"In \d+: \d+ kept, \d+ added, \d+ removed"))
+    page.mouse.move(5, 5)
+    expect(notes).to_contain_text("Point at a node")
+
+
+def test_nodes_are_walked_and_held_by_keyboard(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    page.locator('[data-node="input"]').focus()
+    page.keyboard.press("ArrowUp")
+    focused = page.evaluate("document.activeElement.dataset.node")
+    assert re.fullmatch(r"a0\.h\d|m0", focused)
+    page.keyboard.press("Enter")
+    page.get_by_role("slider", name=re.compile("Edges drawn")).focus()
+    expect(page.locator(".notes").get_by_role("heading")).to_have_text(focused)
+    assert f"node={focused}" in page.url
+
+
+def test_fewer_edges_are_drawn_when_asked(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    assert drawn_edges(page) == 150
+    before = page.locator("#circuit canvas").evaluate(PAINTED)
+    set_slider(page, "Edges drawn", 20)
+    page.wait_for_function("document.querySelector('.drawing').dataset.edges == 20")
+    assert page.locator("#circuit canvas").evaluate(PAINTED) < before
+    page.get_by_role("slider", name=re.compile("Edges drawn")).press("ArrowRight")
+    page.wait_for_function("document.querySelector('.drawing').dataset.edges == 21")
+
+
+def test_the_first_checkpoint_against_itself_has_no_change(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    expect(page.locator(".legend")).to_contain_text(re.compile(r"added [1-9]\d+"))
+    set_slider(page, "Checkpoint", 0)
+    expect(page.locator(".slider").first).to_contain_text("step 0")
+    expect(page.locator(".legend")).to_contain_text(re.compile(r"added 0\s*removed 0"))
+
+
+def test_another_fine_tuning_can_be_chosen(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    page.get_by_label("Fine-tuning").select_option("phase1 seed 0")
+    expect(page.locator(".slider").first).to_contain_text("step 70")
+
+
+def test_the_address_restores_the_view(watched: Watched, report: Path) -> None:
+    page = watched.open(report, "#circuit=tune+seed+1&step=300&edges=40&view=apart&node=a2.h1")
+    expect(page.get_by_label("Fine-tuning")).to_have_value("tune seed 1")
+    expect(page.locator(".slider").first).to_contain_text("step 300")
+    expect(page.locator(".notes").get_by_role("heading")).to_have_text("a2.h1")
+    assert page.locator("#circuit canvas").count() == 2
+
+
+def test_layers_show_counts_or_shares(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    values = page.locator("#layers .value").first
+    expect(values).to_have_text(re.compile(r"^\d+$"))
+    page.get_by_role("radio", name="shares of what was absent or present").check()
+    expect(values).to_have_text(re.compile(r"^\d+\s%$"))
+
+
+def test_a_chart_is_read_under_the_pointer(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    chart = page.get_by_role("img", name="Accuracy over training, per seed")
+    chart.hover(position={"x": 240, "y": 120})
+    expect(chart).to_contain_text(re.compile(r"step \d+.*seed 0 \d+\.\d\s%.*seed 1 \d+\.\d\s%"))
+
+
+def test_every_control_has_a_name(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    unnamed = page.evaluate("""[...document.querySelectorAll("input, select, [role=button], [role=img]")]
+        .filter(element => !(element.labels?.length || element.getAttribute("aria-label"))).length""")
+    assert unnamed == 0
+
+
+def test_text_from_data_stays_text(watched: Watched, tmp_path: Path) -> None:
+    hostile = "<script>window.broken = 1</script><img src=x onerror='window.broken = 1'>"
+    run = build_run(tmp_path / "run", sentence=hostile)
+    page = watched.open(build(run))
+    expect(page.locator(".summary")).to_contain_text(hostile)
+    assert page.evaluate("window.broken") is None
+    assert page.locator("img").count() == 0
+
+
+def test_the_policy_stops_a_script_that_is_not_ours(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    page.evaluate("""() => {
+        const script = document.createElement("script");
+        script.textContent = "window.broken = 1";
+        document.body.append(script);
+    }""")
+    assert page.evaluate("window.broken") is None
+    assert any("Content Security Policy" in complaint for complaint in watched.complaints)
+
+
+def test_a_change_within_its_null_is_called_that(watched: Watched, tmp_path: Path) -> None:
+    page = watched.open(build(build_run(tmp_path / "run", seed_noise=0.95)))
+    expect(page.locator("#changes")).to_contain_text("The change is not larger than the null")
+
+
+def test_a_short_run_says_what_is_missing(watched: Watched, tmp_path: Path) -> None:
+    write_json(tmp_path / "summary.json", records.SummaryRecord(title="Short", sentences=["Cut off."], notes=[]))
+    page = watched.open(build(tmp_path))
+    assert page.locator(".missing").count() >= len(FIGURES)
+    assert watched.complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_nothing_is_wider_than_the_screen(chromium: Browser, report: Path, width: int, scheme: str) -> None:
+    page = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # pyright: ignore[reportArgumentType]
+    page.goto(report.as_uri())
+    page.wait_for_selector("#making")
+    page.wait_for_timeout(150)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+
+
+def test_the_dark_page_is_dark_and_its_circuit_repainted(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    light = page.locator("#circuit canvas").evaluate("canvas => canvas.toDataURL()")
+    page.emulate_media(color_scheme="dark")
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert sum(map(int, re.findall(r"\d+", background)[:3])) < 150
+    page.wait_for_function("before => document.querySelector('#circuit canvas').toDataURL() !== before", arg=light)
+
+
+def test_without_script_the_summary_is_there(chromium: Browser, report: Path) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(report.as_uri())
+    expect(page.locator("body")).to_contain_text("These numbers are synthetic")
+    context.close()

@@ -1,0 +1,25 @@
+"""A page that remembers what it complained of and asked for."""
+
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+
+class Watched:
+    """A page with everything it said and asked for."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, path: Path, address: str = "") -> Page:
+        """Open the file and wait until the circuit is drawn, if there is one."""
+        self.page.goto(path.as_uri() + address)
+        self.page.wait_for_selector("#making")
+        if self.page.locator("#circuit canvas").count():
+            self.page.wait_for_function("document.querySelector('.drawing').dataset.edges > 0")
+        return self.page
