@@ -155,14 +155,14 @@ class RankPlan:
 
     def _layer_ranks(self, modules: Mapping[str, LinearModule]) -> dict[str, int]:
         layers = 1 + max(module.layer for module in modules.values())
-        outside = [layer for layer in self.critical_layers if not 0 <= layer < layers]
-        if outside:
-            raise InputError(f"There is no layer {outside[0]} in a model of {layers} layers (counted from 0).")
         if self.importance is not None and len(self.importance.values) != layers:
             raise InputError(
                 f"The rank plan was made for {len(self.importance.values)} layers and the model has {layers}; "
                 "make a plan for this model."
             )
+        outside = [layer for layer in self.critical_layers if not 0 <= layer < layers]
+        if outside:
+            raise InputError(f"There is no layer {outside[0]} in a model of {layers} layers (counted from 0).")
         if self.rank is None or self.critical_rank is None:
             raise InputError("A rank plan without ranks by module needs both rank and critical_rank.")
         critical = set(self.critical_layers)

@@ -65,7 +65,7 @@ class Checkpoints(TrainerCallback):
     """Saves the adapter and measures accuracy at the given steps (0: before the first).
 
     Attributes:
-        model: the model in training; put into eval mode to measure (the Trainer puts it back at its next step).
+        model: the model in training.
         steps: when.
         folder: checkpoints go to ``folder/step-00000`` and so on.
         measurement: what is measured.
@@ -92,7 +92,6 @@ class Checkpoints(TrainerCallback):
             self._take(state.global_step, state.epoch or 0.0)
 
     def _take(self, step: int, epoch: float) -> None:
-        self.model.eval()
         save_adapter(self.model, checkpoint_folder(self.folder, step))
         self.rows += self.measurement.rows(self.model, step, epoch)
 

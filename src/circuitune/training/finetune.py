@@ -127,6 +127,7 @@ def _train(
             callbacks=callbacks,
         )
         trainer.remove_callback(PrinterCallback)
+        model.train()
         try:
             trainer.train()
         finally:
@@ -146,7 +147,6 @@ def _arguments(settings: TrainingSettings, total: int, folder: Path, seed: int, 
         warmup_steps=min(settings.warmup_steps, total // 2),
         lr_scheduler_type="linear",
         max_grad_norm=1.0,
-        optim="adamw_torch",
         seed=seed,
         use_cpu=use_cpu,
         save_strategy="no",

@@ -33,6 +33,19 @@ class AnswerTrainer(Trainer):
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         return batches, sum(int((batch["labels"] != IGNORED).sum()) for batch in batches)
 
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """One forward and backward pass of a model in training mode; returns the detached loss.
+
+        The Trainer's own sets that mode in every module at every step, a good part of a small model's step.
+        """
+        inputs = self._prepare_inputs(inputs)
+        with self.compute_loss_context_manager():
+            loss = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+        self.accelerator.backward(loss)
+        return loss.detach()
+
     def compute_loss(
         self,
         model: nn.Module,
