@@ -13,10 +13,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub import model_info
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 from peft import PeftModel
 from safetensors import SafetensorError
 from torch import nn
@@ -53,13 +56,17 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 @dataclass(frozen=True)
 class _Place:
-    """Where to read: `source` is what Transformers gets; `shown` is what the user wrote."""
+    """Where to read: `source` is what Transformers gets; `shown` is what the user wrote.
+
+    `folder` is None for a hub model; `offline`: read folders and the hub's cache only.
+    """
 
     shown: str
     source: str
     folder: Path | None
     revision: str | None
     trust_remote_code: bool
+    offline: bool
 
     @property
     def options(self) -> dict[str, Any]:
@@ -67,7 +74,7 @@ class _Place:
         return {
             "revision": self.revision or "main",
             "trust_remote_code": self.trust_remote_code,
-            "local_files_only": self.folder is not None,
+            "local_files_only": self.offline,
         }
 
     def has(self, *patterns: str) -> bool:
@@ -101,7 +108,7 @@ def load(
     place = _find(os.fspath(name), revision, trust_remote_code)
     with _explained(place), _quiet(place):
         adapter = find_adapter_config_file(
-            place.source, revision=place.options["revision"], local_files_only=place.folder is not None
+            place.source, revision=place.options["revision"], local_files_only=place.offline
         )
         if adapter is None:
             model, tokenizer = _model(place, dtype), _tokenizer(place)
@@ -116,17 +123,33 @@ def load(
 
 def _find(name: str, revision: str | None, trust_remote_code: bool) -> _Place:
     if name == NANO:
-        return _Place(NANO, str(NANO_FOLDER), NANO_FOLDER, None, False)
+        return _Place(NANO, str(NANO_FOLDER), NANO_FOLDER, None, False, True)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _Place(name, str(folder.resolve()), folder.resolve(), revision, trust_remote_code)
+        return _Place(name, str(folder.resolve()), folder.resolve(), revision, trust_remote_code, True)
     if folder.exists():
         raise InputError(f"{name} is a file; give the folder that holds the model.")
     if not _HUB_NAME.fullmatch(name):
         raise InputError(
             f"There is no folder {name}, and it is no name on the Hugging Face hub; give a model's folder."
         )
-    return _Place(name, name, None, revision, trust_remote_code)
+    return _Place(name, name, None, revision, trust_remote_code, not _reachable(name, revision))
+
+
+def _reachable(name: str, revision: str | None) -> bool:
+    """Whether the hub answers and has the model; asked once, where Transformers would try for a minute."""
+    try:
+        model_info(name, revision=revision, timeout=10)
+    except RepositoryNotFoundError as error:
+        raise InputError(
+            f"{name} is no folder here and no model on the Hugging Face hub (or one that needs `hf auth login`); "
+            "check its spelling, or give a folder."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise InputError(f"{name} has no revision {revision} on the Hugging Face hub; give another.") from error
+    except Exception:  # no network, in whichever way: the cache may hold the model
+        return False
+    return True
 
 
 def _model(place: _Place, dtype: str | torch.dtype | None) -> PreTrainedModel:
@@ -140,14 +163,20 @@ def _model(place: _Place, dtype: str | torch.dtype | None) -> PreTrainedModel:
             f"{place.shown} is an encoder-decoder ({config.model_type}); give a decoder-only language model."
         )
     loaded: Any = AutoModelForCausalLM.from_pretrained(
-        place.source, config=config, dtype=dtype or "auto", output_loading_info=True, **place.options
+        place.source,
+        config=config,
+        dtype=dtype or "auto",
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # refused below, in words
+        **place.options,
     )
     model, report = loaded
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
+    missing, misfits = sorted(report["missing_keys"]), sorted(report["mismatched_keys"])
+    if missing or misfits:
+        first = missing[0] if missing else misfits[0][0]
         raise InputError(
-            f"The weights of {place.shown} lack {len(missing)} of the model's tensors ({missing[0]}, ...); "
-            "give a complete causal language model."
+            f"{place.shown}: the weights lack {len(missing)} of the tensors that config.json asks for and "
+            f"{len(misfits)} have another shape (first: {first}); give a complete causal language model."
         )
     if place.shown == NANO:
         model.name_or_path = model.config._name_or_path = NANO
@@ -207,12 +236,14 @@ def _explained(place: _Place) -> Iterator[None]:
 
 @contextmanager
 def _quiet(place: _Place) -> Iterator[None]:
-    """No bars while a folder is read; downloads show theirs."""
-    shown = logging.is_progress_bar_enabled()
+    """No bars while a folder is read (downloads show theirs), and no tables of what is raised as an error."""
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     if place.folder is not None:
         logging.disable_progress_bar()
+    logging.set_verbosity(CRITICAL)
     try:
         yield
     finally:
-        if shown:
+        logging.set_verbosity(verbosity)
+        if bars:
             logging.enable_progress_bar()

@@ -1,0 +1,205 @@
+"""Loading by name, folder and adapter folder; what goes wrong is one sentence."""
+
+import json
+import shutil
+import socket
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import T5Config, T5ForConditionalGeneration
+
+from circuitune.adapters.lora import attach, save_adapter
+from circuitune.core.errors import InputError
+from circuitune.models.loading import NANO_FOLDER, load
+from circuitune.testing.models import tiny_model
+
+TOKENS = torch.tensor([[5, 6, 7, 8]])
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A complete folder of a tiny model, with nano's tokenizer."""
+    path = tmp_path / "tiny"
+    tiny_model("gpt_neox").save_pretrained(path)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(NANO_FOLDER / file, path)
+    return path
+
+
+def save_trained_adapter(model, path):
+    """An adapter on `model` that changes its output, saved; returns what the adapted model says."""
+    adapted = attach(model, LoraConfig(r=2, target_modules=["query_key_value"]), 0)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(generator=torch.Generator().manual_seed(1))
+    save_adapter(adapted.eval(), path)
+    return logits(adapted)
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(TOKENS).logits
+
+
+def test_nano_loads_in_eval_mode_under_its_own_name():
+    model, tokenizer = load("nano")
+    assert not model.training
+    assert model.name_or_path == "nano"
+    assert tokenizer("24 + 46 =")["input_ids"] == tokenizer.convert_tokens_to_ids(["24", "+", "46", "="])
+
+
+def test_folder_gives_the_saved_model(folder):
+    model, tokenizer = load(folder)
+    torch.testing.assert_close(logits(model), logits(tiny_model("gpt_neox")), rtol=0, atol=0)
+    assert not model.training
+    assert len(tokenizer) == len(load("nano")[1])
+
+
+def test_half_precision_becomes_float32_on_the_cpu_unless_asked_for(tmp_path, folder):
+    tiny_model("gpt_neox").to(torch.bfloat16).save_pretrained(folder)
+    assert load(folder)[0].dtype == torch.float32
+    assert load(folder, dtype="bfloat16")[0].dtype == torch.bfloat16
+
+
+def test_adapter_on_nano_names_nano_and_can_be_moved(tmp_path, monkeypatch):
+    said = save_trained_adapter(load("nano")[0], tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "nano"
+    (tmp_path / "adapter").rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    model, _ = load("moved")
+    assert isinstance(model, PeftModel)
+    assert not model.training
+    torch.testing.assert_close(logits(model), said, rtol=0, atol=0)
+    assert not torch.allclose(logits(model), logits(load("nano")[0]))
+
+
+def test_adapter_on_a_folder_finds_it_from_anywhere(tmp_path, folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = save_trained_adapter(load("tiny")[0], tmp_path / "adapter")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    torch.testing.assert_close(logits(load("../adapter")[0]), said, rtol=0, atol=0)
+
+
+def test_adapter_whose_base_lies_beside_it(tmp_path, folder):
+    said = save_trained_adapter(load(folder)[0], tmp_path / "adapter")
+    config_file = tmp_path / "adapter" / "adapter_config.json"
+    config_file.write_text(json.dumps({**json.loads(config_file.read_text()), "base_model_name_or_path": "../tiny"}))
+    torch.testing.assert_close(logits(load(tmp_path / "adapter")[0]), said, rtol=0, atol=0)
+
+
+def test_a_folder_called_nano_is_reached_by_its_path(tmp_path, folder, monkeypatch):
+    folder.rename(tmp_path / "nano")
+    monkeypatch.chdir(tmp_path)
+    assert load("./nano")[0].config.num_hidden_layers == 3
+    assert load("nano")[0].config.num_hidden_layers == 8
+
+
+def no_config(folder):
+    (folder / "config.json").unlink()
+
+
+def no_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def no_tokenizer(folder):
+    (folder / "tokenizer.json").unlink()
+
+
+def damaged_weights(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+def damaged_config(folder):
+    (folder / "config.json").write_text("{")
+
+
+def deeper_config(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 4}))
+
+
+def other_width(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 64}))
+
+
+def unknown_architecture(folder):
+    (folder / "config.json").write_text('{"model_type": "abacus"}')
+
+
+def encoder_decoder(folder):
+    T5ForConditionalGeneration(
+        T5Config(vocab_size=32, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    ).save_pretrained(folder)
+
+
+def adapter_without_weights(folder):
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "nano"}')
+
+
+@pytest.mark.filterwarnings("ignore")  # Transformers also warns of some of these in its own words
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (no_config, "no config.json"),
+        (no_weights, "no weights"),
+        (no_tokenizer, "no tokenizer"),
+        (damaged_weights, "does not load"),
+        (damaged_config, "does not load"),
+        (deeper_config, "lack 12 of"),
+        (other_width, "37 have another shape"),
+        (unknown_architecture, "does not load"),
+        (encoder_decoder, "encoder-decoder"),
+        (adapter_without_weights, "no adapter_model.safetensors"),
+    ],
+)
+def test_incomplete_folder_is_named_in_one_sentence(folder, damage, sentence):
+    damage(folder)
+    with pytest.raises(InputError) as error:
+        load(folder)
+    message = str(error.value)
+    assert sentence in message
+    assert str(folder) in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("/no/such/folder", "There is no folder /no/such/folder"),
+        ("no/such/folder", "There is no folder no/such/folder"),
+        (__file__, "is a file"),
+        ("circuitune-tests/never-published", "no folder here and does not load from the Hugging Face hub"),
+    ],
+)
+def test_unknown_name_is_one_sentence(name, sentence):
+    with pytest.raises(InputError) as error:
+        load(name)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_adapter_of_a_missing_base_names_both(tmp_path):
+    save_trained_adapter(tiny_model("gpt_neox"), tmp_path / "adapter")
+    config_file = tmp_path / "adapter" / "adapter_config.json"
+    config = json.loads(config_file.read_text())
+    config_file.write_text(json.dumps({**config, "base_model_name_or_path": "/gone/base"}))
+    with pytest.raises(InputError, match="/gone/base, which is not there"):
+        load(tmp_path / "adapter")
+    config_file.write_text(json.dumps({**config, "base_model_name_or_path": None}))
+    with pytest.raises(InputError, match="names no base model"):
+        load(tmp_path / "adapter")
