@@ -216,14 +216,15 @@ class _Run:
 
     def received(self, base_BPD: Tensor, columns: Tensor, last: bool = False) -> Float[Tensor, "C N B P D"]:
         """x_v of the destinations `columns`: the reference stream plus delta_u over the circuit's edges."""
-        sources = [s for s in self.slot if bool(self.masks[:, s, columns].any())]
+        sources = [source for source in self.slot if bool(self.masks[:, source, columns].any())]
         if not sources:
             return base_BPD.expand(self.C, len(columns), *base_BPD.shape)
-        mask_CNU = self.masks[:, sources][:, :, columns].transpose(1, 2).to(base_BPD.dtype)
-        delta = self.delta_CUBPD[:, [self.slot[s] for s in sources]]
-        delta = delta[..., -1:, :] if last else delta
-        added = torch.bmm(mask_CNU, delta.flatten(2)).view(self.C, len(columns), *base_BPD.shape)
-        return base_BPD + added
+        # All slots up to the last needed one: a view, where picking the needed ones would copy them.
+        slots = self.slot[sources[-1]] + 1
+        mask_CNU = self.masks[:, list(self.slot)[:slots]][:, :, columns].transpose(1, 2).to(base_BPD.dtype)
+        delta = self.delta_CUBPD[:, :slots, :, -1:] if last else self.delta_CUBPD[:, :slots]
+        base = base_BPD.flatten().expand(self.C, len(columns), -1)
+        return torch.baddbmm(base, mask_CNU, delta.flatten(2)).unflatten(-1, base_BPD.shape)
 
     def mlp(self, layer: int) -> None:
         """Compute the MLP of a block and what it adds."""
