@@ -47,7 +47,7 @@ def test_every_figure_is_there_and_has_a_size(watched: Watched, report: Path) ->
 
 def test_the_circuit_is_painted(watched: Watched, report: Path) -> None:
     page = watched.open(report)
-    assert page.locator("#circuit canvas").evaluate(PAINTED) > 5000
+    assert page.locator("#circuit canvas.base").evaluate(PAINTED) > 5000
     assert page.locator("#circuit .node").count() == 74  # input, 8 x (8 heads and an MLP), logits
 
 
@@ -87,10 +87,10 @@ def test_nodes_are_walked_and_held_by_keyboard(watched: Watched, report: Path) -
 def test_fewer_edges_are_drawn_when_asked(watched: Watched, report: Path) -> None:
     page = watched.open(report)
     assert drawn_edges(page) == 150
-    before = page.locator("#circuit canvas").evaluate(PAINTED)
+    before = page.locator("#circuit canvas.base").evaluate(PAINTED)
     set_slider(page, "Edges drawn", 20)
     page.wait_for_function("document.querySelector('.drawing').dataset.edges == 20")
-    assert page.locator("#circuit canvas").evaluate(PAINTED) < before
+    assert page.locator("#circuit canvas.base").evaluate(PAINTED) < before
     page.get_by_role("slider", name=re.compile("Edges drawn")).press("ArrowRight")
     page.wait_for_function("document.querySelector('.drawing').dataset.edges == 21")
 
@@ -114,7 +114,7 @@ def test_the_address_restores_the_view(watched: Watched, report: Path) -> None:
     expect(page.get_by_label("Fine-tuning")).to_have_value("tune seed 1")
     expect(page.locator(".slider").first).to_contain_text("step 300")
     expect(page.locator(".notes").get_by_role("heading")).to_have_text("a2.h1")
-    assert page.locator("#circuit canvas").count() == 2
+    assert page.locator("#circuit canvas.base").count() == 2
 
 
 def test_layers_show_counts_or_shares(watched: Watched, report: Path) -> None:
@@ -184,11 +184,11 @@ def test_nothing_is_wider_than_the_screen(chromium: Browser, report: Path, width
 
 def test_the_dark_page_is_dark_and_its_circuit_repainted(watched: Watched, report: Path) -> None:
     page = watched.open(report)
-    light = page.locator("#circuit canvas").evaluate("canvas => canvas.toDataURL()")
+    light = page.locator("#circuit canvas.base").evaluate("canvas => canvas.toDataURL()")
     page.emulate_media(color_scheme="dark")
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(map(int, re.findall(r"\d+", background)[:3])) < 150
-    page.wait_for_function("before => document.querySelector('#circuit canvas').toDataURL() !== before", arg=light)
+    page.wait_for_function("before => document.querySelector('#circuit canvas.base').toDataURL() !== before", arg=light)
 
 
 def test_without_script_the_summary_is_there(chromium: Browser, report: Path) -> None:

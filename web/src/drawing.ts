@@ -81,16 +81,6 @@ export function touches(wiring: Wiring, edge: DrawnEdge, node: number): boolean 
   return edge.source === node || wiring.readers[edge.reader]!.nodes.includes(node);
 }
 
-/** The strongest edges, and with them every edge of the node in focus. */
-export function edgesToDraw(
-  wiring: Wiring,
-  edges: readonly DrawnEdge[],
-  limit: number,
-  focus: number | null,
-): DrawnEdge[] {
-  return edges.filter((edge, i) => i < limit || (focus !== null && touches(wiring, edge, focus)));
-}
-
 /** The node and all that one edge joins it to. */
 export function neighbourhood(wiring: Wiring, edges: readonly DrawnEdge[], node: number): Set<number> {
   const near = new Set([node]);
@@ -135,26 +125,23 @@ export function layOut(wiring: Wiring, width: number): Layout {
   return { width, height, gutter, boxes, layerY };
 }
 
-/** Paint the edges; those that do not touch the `focus` node fade. */
+/** Paint edges over an empty canvas; those of a node `alone` are never faint. `strongest` sets the scale. */
 export function paint(
   canvas: CanvasRenderingContext2D,
   wiring: Wiring,
   layout: Layout,
   edges: readonly DrawnEdge[],
   colours: Colours,
-  focus: number | null,
+  strongest: number,
+  alone = false,
 ): void {
   canvas.clearRect(0, 0, layout.width, layout.height);
-  const strongest = edges[0]?.strength || 1;
   const rank = { kept: 0, removed: 1, added: 2 };
-  const near = (edge: DrawnEdge) => focus === null || touches(wiring, edge, focus);
-  const order = edges.toSorted(
-    (a, b) => Number(near(a)) - Number(near(b)) || rank[a.status] - rank[b.status] || a.strength - b.strength,
-  );
+  const order = edges.toSorted((a, b) => rank[a.status] - rank[b.status] || a.strength - b.strength);
   for (const edge of order) {
     const strength = Math.sqrt(edge.strength / strongest);
     const alpha = edge.status === "kept" ? 0.16 + 0.6 * strength : 0.36 + 0.59 * strength;
-    canvas.globalAlpha = near(edge) ? (focus === null ? alpha : Math.max(alpha, 0.65)) : alpha * 0.1;
+    canvas.globalAlpha = alone ? Math.max(alpha, 0.65) : alpha;
     canvas.lineWidth = 0.9 + 2.1 * strength;
     canvas.strokeStyle = colours[edge.status];
     canvas.setLineDash(DASHES[edge.status]);

@@ -36,11 +36,11 @@ export function list(words: readonly string[]): string {
   return words.length < 2 ? (words[0] ?? "none") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 }
 
-/** "93.1 %", or "91.0 % to 93.1 %" where they differ. */
+/** "93.1 %", or "91.0–93.1 %" where they differ. */
 export function range(values: readonly number[], write: (value: number) => string = percent): string {
   const low = write(Math.min(...values));
   const high = write(Math.max(...values));
-  return low === high ? low : `${low} to ${high}`;
+  return low === high ? low : `${low.replace(`${NARROW}%`, "")}\u2013${high}`;
 }
 
 /** Words for how the arms of the contest are called on the page. */

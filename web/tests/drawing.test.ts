@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { EdgeData } from "../src/binary.ts";
-import { changedEdges, edgesToDraw, layOut, neighbourhood, nodeStatus } from "../src/drawing.ts";
+import { changedEdges, layOut, neighbourhood, nodeStatus, touches } from "../src/drawing.ts";
 import { neighbour } from "../src/figures/drawn.tsx";
 import { edgeName, wire } from "../src/wiring.ts";
 import { GROUPED } from "./rows.ts";
@@ -67,14 +67,13 @@ test("nodes follow from all edges", () => {
   assert.equal(statuses[node("a1.h0")], undefined);
 });
 
-test("a node in focus shows its edges beyond the limit", () => {
-  assert.equal(edgesToDraw(WIRING, EDGES, 1, null).length, 1);
-  const drawn = edgesToDraw(WIRING, EDGES, 1, node("a0.h0"));
+test("a node's neighbours are what one edge joins it to", () => {
+  const own = EDGES.filter((edge) => touches(WIRING, edge, node("a0.h0")));
   assert.deepEqual(
-    drawn.map((edge) => NAMES[edge.edge]),
-    ["m1->logits", "input->a0.h0<q>", "a0.h0->logits"],
+    own.map((edge) => NAMES[edge.edge]),
+    ["input->a0.h0<q>", "a0.h0->logits"],
   );
-  const near = [...neighbourhood(WIRING, drawn, node("a0.h0"))].map((i) => WIRING.nodes[i]!.name).sort();
+  const near = [...neighbourhood(WIRING, EDGES, node("a0.h0"))].map((i) => WIRING.nodes[i]!.name).sort();
   assert.deepEqual(near, ["a0.h0", "input", "logits"]);
 });
 

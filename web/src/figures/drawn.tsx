@@ -4,12 +4,12 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import { useWidth } from "../chart.tsx";
 import {
   type DrawnEdge,
-  edgesToDraw,
   type Layout,
   layOut,
   neighbourhood,
   paint,
   type Status,
+  touches,
 } from "../drawing.ts";
 import { describeNode, type GraphNode, type Wiring } from "../wiring.ts";
 
@@ -35,21 +35,50 @@ function ofPart(edges: DrawnEdge[], part: DrawnPart): DrawnEdge[] {
   return absent ? edges.filter((edge) => edge.status !== absent) : edges;
 }
 
-/** The drawing, as wide as its place. */
+/** The drawing, as wide as its place: all edges on one canvas, those of the node in focus on another. */
 export function Drawing(props: DrawingProps) {
-  const { wiring, part, focus } = props;
+  const { wiring, part, focus, limit } = props;
   const [ref, width] = useWidth<HTMLDivElement>(680);
-  const canvas = useRef<HTMLCanvasElement>(null);
   const dark = useDark();
   const layout = useMemo(() => layOut(wiring, width), [wiring, width]);
-  const edges = useMemo(
-    () => ofPart(edgesToDraw(wiring, props.edges, props.limit, focus), part),
-    [wiring, props.edges, props.limit, focus, part],
+  const all = useMemo(() => ofPart(props.edges, part), [props.edges, part]);
+  const shown = useMemo(() => ofPart(props.edges.slice(0, limit), part), [props.edges, part, limit]);
+  const own = useMemo(
+    () => (focus === null ? [] : all.filter((edge) => touches(wiring, edge, focus))),
+    [wiring, all, focus],
   );
   const near = useMemo(
-    () => (focus === null ? null : neighbourhood(wiring, edges, focus)),
-    [wiring, edges, focus],
+    () => (focus === null ? null : neighbourhood(wiring, own, focus)),
+    [wiring, own, focus],
   );
+  const strongest = props.edges[0]?.strength || 1;
+  const base = usePainted(wiring, layout, shown, strongest, false, dark);
+  const over = usePainted(wiring, layout, own, strongest, true, dark);
+  const size = { width: `${layout.width}px`, height: `${layout.height}px` };
+  return (
+    <div class="drawing-place">
+      {props.titled && <h3>{props.title}</h3>}
+      <div ref={ref} class={near ? "drawing focused" : "drawing"} data-edges={shown.length}>
+        <div class="stage" style={{ height: size.height }}>
+          <canvas ref={base} class="base" style={size} />
+          <canvas ref={over} style={size} />
+          <Nodes {...props} layout={layout} near={near} />
+        </div>
+      </div>
+    </div>
+  );
+}
+
+/** A canvas that is painted again only when its edges, its size or the colours change. */
+function usePainted(
+  wiring: Wiring,
+  layout: Layout,
+  edges: DrawnEdge[],
+  strongest: number,
+  alone: boolean,
+  dark: boolean,
+) {
+  const canvas = useRef<HTMLCanvasElement>(null);
   useLayoutEffect(() => {
     const element = canvas.current;
     const context = element?.getContext("2d");
@@ -61,19 +90,9 @@ export function Drawing(props: DrawingProps) {
     const styles = getComputedStyle(element);
     const colour = (status: Status) => styles.getPropertyValue(`--${status}`).trim();
     const colours = { kept: colour("kept"), added: colour("added"), removed: colour("removed") };
-    paint(context, wiring, layout, edges, colours, focus);
-  }, [wiring, layout, edges, focus, dark]);
-  return (
-    <div class="drawing-place">
-      {props.titled && <h3>{props.title}</h3>}
-      <div ref={ref} class="drawing" data-edges={edges.length}>
-        <div class="stage" style={{ height: `${layout.height}px` }}>
-          <canvas ref={canvas} style={{ width: `${layout.width}px`, height: `${layout.height}px` }} />
-          <Nodes {...props} layout={layout} near={near} />
-        </div>
-      </div>
-    </div>
-  );
+    paint(context, wiring, layout, edges, colours, strongest, alone);
+  }, [wiring, layout, edges, strongest, alone, dark]);
+  return canvas;
 }
 
 /** Whether the page is dark, followed as it changes: the canvas must be painted again. */
