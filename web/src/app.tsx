@@ -15,6 +15,7 @@ import {
   methodFindings,
   nullCaution,
   ratioFinding,
+  startCaution,
 } from "./findings.ts";
 import type { Payload } from "./payload.ts";
 
@@ -41,7 +42,7 @@ export function App({ payload }: { payload: Payload }) {
         <Section
           id="changes"
           title="How much the circuit changed, and how much chance alone would change"
-          findings={changeFindings(payload)}
+          findings={changeFindings(payload, mainShare)}
         >
           <div class="pair">
             <ChangeFigure rows={tables.change} figure={3} />
@@ -82,14 +83,16 @@ function trainingFindings({ tables }: Payload, mainShare: number): string[] {
   ];
 }
 
-function changeFindings({ tables }: Payload): string[] {
+function changeFindings({ tables }: Payload, mainShare: number): string[] {
   if (!tables.change?.length) return [];
   const ratio = ratioFinding(tables.change);
+  const start = startCaution(tuningRows(tables.faithfulness ?? []), mainShare);
   return [
     changeFinding(tables.change, "edge"),
     changeFinding(tables.change, "node"),
     ...(ratio ? [ratio] : []),
     nullCaution(tables.change),
+    ...(start ? [start] : []),
   ];
 }
 

@@ -149,6 +149,16 @@ export function faithfulnessFinding(rows: readonly FaithfulnessRow[], share: num
   return `${size} reproduces ${write(first)} of the model's effect before and ${write(last)} after fine-tuning.`;
 }
 
+/** A warning where the model before fine-tuning has no effect of its own that a circuit could explain. */
+export function startCaution(rows: readonly FaithfulnessRow[], share: number): string | null {
+  const own = rows.filter((row) => row.share === share);
+  const start = Math.min(...own.map((row) => row.step));
+  const missing = own.find((row) => row.step === start && row.normalized === null);
+  return missing
+    ? `Before fine-tuning the model's ${missing.metric} cannot be told from that of the corrupted prompts, so the circuit before is poorly determined and part of the change may be noise.`
+    : null;
+}
+
 /** CircuitLoRA against uniform LoRA and against the random draws. */
 export function methodFindings(rows: readonly MethodRow[]): string[] {
   const ours = rows.filter((row) => row.arm === "circuitlora");
@@ -192,7 +202,7 @@ function againstRandom(ours: MethodRow[], random: MethodRow[]): string[] {
   );
   const below = draws.filter((accuracy) => accuracy < best).length;
   return [
-    `It is above ${below} of ${plural(draws.length, "random choice")} of layers (their mean: ${percent(mean(draws))}).`,
+    `It is above ${below} of ${plural(draws.length, "random choice")} of layers (mean ${percent(mean(draws))}).`,
   ];
 }
 

@@ -40,7 +40,7 @@ export function list(words: readonly string[]): string {
 export function range(values: readonly number[], write: (value: number) => string = percent): string {
   const low = write(Math.min(...values));
   const high = write(Math.max(...values));
-  return low === high ? low : `${low.replace(`${NARROW}%`, "")}\u2013${high}`;
+  return low === high ? low : `${low.replace(`${NARROW}%`, "")}\u2013\u2060${high}`;
 }
 
 /** Words for how the arms of the contest are called on the page. */

@@ -43,7 +43,7 @@ test("numbers read as in a text", () => {
   assert.equal(list(["0", "4", "6"]), "0, 4 and 6");
   assert.equal(list([]), "none");
   assert.equal(range([0.5, 0.5]), "50.0\u202f%");
-  assert.equal(range([0.6, 0.25]), "25.0\u201360.0\u202f%");
+  assert.equal(range([0.6, 0.25]), "25.0\u2013\u206060.0\u202f%");
 });
 
 test("the address restores a view", () => {

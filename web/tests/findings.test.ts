@@ -8,6 +8,7 @@ import {
   nullCaution,
   ratioFinding,
   seedCaution,
+  startCaution,
   verdict,
 } from "../src/findings.ts";
 import { change, method } from "./rows.ts";
@@ -113,4 +114,19 @@ test("the interval of a difference is Newcombe's", () => {
 test("eight seeds are no illustration", () => {
   const rows = Array.from({ length: 8 }, (_, seed) => method({ seed }));
   assert.equal(seedCaution(rows), "8 seeds.");
+});
+
+test("a start without an effect of its own is told", () => {
+  const row = {
+    ...{ label: "a", arm: "tune", seed: 0, edges: 10, nodes: 5, metric: "logit_diff", model: 0, circuit: 0 },
+    ...{ corrupted: 0, normalized_low: null, normalized_high: null, reason: "", kl: 0, accuracy: 0 },
+    percent_released: null,
+  };
+  const rows = (first: number | null, last: number | null) => [
+    { ...row, share: 0.05, step: 0, normalized: first },
+    { ...row, share: 0.05, step: 100, normalized: last },
+    { ...row, share: 0.2, step: 0, normalized: null },
+  ];
+  assert.match(startCaution(rows(null, 0.9), 0.05)!, /logit_diff cannot be told from .* may be noise/);
+  assert.equal(startCaution(rows(0.5, null), 0.05), null);
 });

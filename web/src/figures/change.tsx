@@ -116,7 +116,7 @@ function Strip({ rows, kind, x, y, right }: StripProps) {
       ))}
       <line x1={x(0)} x2={x(0)} y1={y - 19} y2={y + 19} class="zero" />
       {changes.map((rate, i) => (
-        <circle key={i} cx={x(rate)} cy={y} r={6} class="dot" />
+        <circle key={i} cx={x(rate)} cy={y + 12 * (i - (changes.length - 1) / 2)} r={5.5} class="dot" />
       ))}
       {changes.length > 0 && (
         <text x={place(middle(changes), found)} y={y - 28} text-anchor="middle" class="strong">

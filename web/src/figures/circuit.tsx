@@ -1,77 +1,18 @@
 // The circuit, drawn: which checkpoint against the start, how many edges, and what a node is wired to.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
-import { decodeEdges, type EdgeData } from "../binary.ts";
+import { useMemo, useState } from "preact/hooks";
 import { DataTable, Figure, Missing } from "../chart.tsx";
 import { changedEdges, type DrawnEdge, nodeStatus } from "../drawing.ts";
 import { count, number, percent, plural } from "../format.ts";
-import type { AccuracyRow, CircuitEntry, Payload } from "../payload.ts";
-import { type PageState, readState, type View, writeState } from "../state.ts";
+import type { CircuitEntry, GraphRecord, Payload } from "../payload.ts";
+import type { View } from "../state.ts";
 import { edgeName, type Wiring, wire } from "../wiring.ts";
+import { Controls } from "./controls.tsx";
+import { type Pair, useAddress, usePair } from "./decoded.ts";
 import { Drawing, type DrawnPart } from "./drawn.tsx";
 import { NodeNotes } from "./notes.tsx";
 
-const MOST_EDGES = 2000;
 const LISTED = 25;
-
-/** Before and after of the chosen fine-tuning, decoded. */
-interface Pair {
-  before: EdgeData;
-  after: EdgeData;
-  from: CircuitEntry;
-  to: CircuitEntry;
-}
-
-type Blocks = Map<string, Promise<EdgeData>>;
-
-/** The data block of one circuit, decoded once. */
-function load(blocks: Blocks, entry: CircuitEntry, wiring: Wiring): Promise<EdgeData> {
-  const known = blocks.get(entry.blob);
-  if (known) return known;
-  const text = document.getElementById(entry.blob)?.textContent ?? "";
-  const loading = decodeEdges(text, wiring.edgeSource.length);
-  blocks.set(entry.blob, loading);
-  return loading;
-}
-
-function usePair(wiring: Wiring, from: CircuitEntry, to: CircuitEntry): [Pair | null, failed: boolean] {
-  const blocks = useMemo((): Blocks => new Map(), []);
-  const [pair, setPair] = useState<Pair | null>(null);
-  const [failed, setFailed] = useState(false);
-  useEffect(() => {
-    let current = true;
-    Promise.all([load(blocks, from, wiring), load(blocks, to, wiring)]).then(
-      ([before, after]) => {
-        if (current) setPair({ before, after, from, to });
-      },
-      () => setFailed(true),
-    );
-    return () => {
-      current = false;
-    };
-  }, [blocks, wiring, from, to]);
-  return [pair, failed];
-}
-
-/** The address follows the choices; where a browser forbids that for files, nothing is lost but the link. */
-function useAddress(firstLabel: string): [PageState, (change: Partial<PageState>) => void] {
-  const [state, setState] = useState(() => readState(globalThis.location?.hash ?? ""));
-  useEffect(() => {
-    const follow = () => setState(readState(location.hash));
-    addEventListener("hashchange", follow);
-    return () => removeEventListener("hashchange", follow);
-  }, []);
-  const change = (part: Partial<PageState>) => {
-    const next = { ...state, ...part };
-    setState(next);
-    try {
-      history.replaceState(null, "", writeState(next, firstLabel) || location.pathname + location.search);
-    } catch {
-      // A sandboxed frame may refuse: the view itself has changed all the same.
-    }
-  };
-  return [state, change];
-}
 
 /** The whole figure, or what is missing. */
 export function CircuitFigure({ payload, figure }: { payload: Payload; figure: number }) {
@@ -90,7 +31,7 @@ export function CircuitFigure({ payload, figure }: { payload: Payload; figure: n
 
 interface ExplorerProps {
   payload: Payload;
-  graph: NonNullable<Payload["graph"]>;
+  graph: GraphRecord;
   figure: number;
 }
 
@@ -118,13 +59,7 @@ function Explorer({ payload, graph, figure }: ExplorerProps) {
     onHover: setHovered,
     onPin: (node: number | null) => change({ node: node === null ? null : wiring.nodes[node]!.name }),
   };
-  const parts: [DrawnPart, string][] =
-    state.view === "change"
-      ? [["both", `Circuit of ${label}, step ${from.step} against step ${to.step}`]]
-      : [
-          ["before", `Before: step ${count(from.step)}, ${plural(from.edges, "edge")}`],
-          ["after", `After: step ${count(to.step)}, ${plural(to.edges, "edge")}`],
-        ];
+  const parts = drawnParts(state.view, label, from, to);
   return (
     <Figure
       id="circuit"
@@ -151,6 +86,15 @@ function Explorer({ payload, graph, figure }: ExplorerProps) {
       </div>
     </Figure>
   );
+}
+
+/** Which drawings a view has, with their titles. */
+function drawnParts(view: View, label: string, from: CircuitEntry, to: CircuitEntry): [DrawnPart, string][] {
+  if (view === "change") return [["both", `Circuit of ${label}, step ${from.step} against step ${to.step}`]];
+  return [
+    ["before", `Before: step ${count(from.step)}, ${plural(from.edges, "edge")}`],
+    ["after", `After: step ${count(to.step)}, ${plural(to.edges, "edge")}`],
+  ];
 }
 
 function CircuitCaption({
@@ -189,111 +133,6 @@ function Legend({ edges }: { edges: DrawnEdge[] }) {
         </span>
       ))}
     </p>
-  );
-}
-
-interface ControlsProps {
-  labels: string[];
-  label: string;
-  checkpoints: CircuitEntry[];
-  to: CircuitEntry;
-  state: PageState;
-  change: (part: Partial<PageState>) => void;
-  total: number;
-  accuracy: AccuracyRow[] | null;
-}
-
-function Controls({ labels, label, checkpoints, to, state, change, total, accuracy }: ControlsProps) {
-  const most = Math.max(1, Math.min(MOST_EDGES, total));
-  const views: Record<View, string> = { change: "change", apart: "before and after, side by side" };
-  return (
-    <>
-      <div class="controls">
-        <label class="choice">
-          Fine-tuning{" "}
-          <select
-            value={label}
-            onChange={(event) => change({ label: event.currentTarget.value, step: null })}
-          >
-            {labels.map((name) => (
-              <option key={name}>{name}</option>
-            ))}
-          </select>
-        </label>
-        <fieldset class="choice">
-          <legend>Show</legend>
-          {(Object.keys(views) as View[]).map((view) => (
-            <label key={view}>
-              <input
-                type="radio"
-                name="view"
-                checked={state.view === view}
-                onChange={() => change({ view })}
-              />
-              {views[view]}
-            </label>
-          ))}
-        </fieldset>
-      </div>
-      <div class="controls sliders">
-        <label class="slider">
-          <span>
-            Checkpoint: <b>step {count(to.step)}</b>
-          </span>
-          <AccuracyCurve checkpoints={checkpoints} to={to} label={label} rows={accuracy} />
-          <input
-            type="range"
-            min={0}
-            max={checkpoints.length - 1}
-            value={checkpoints.indexOf(to)}
-            aria-valuetext={`step ${to.step}`}
-            onInput={(event) => change({ step: checkpoints[event.currentTarget.valueAsNumber]!.step })}
-          />
-        </label>
-        <label class="slider">
-          <span>
-            Edges drawn: <b>{count(Math.min(state.edges, total))}</b> of {count(total)}, strongest first
-          </span>
-          <input
-            type="range"
-            min={1}
-            max={most}
-            value={Math.min(state.edges, most)}
-            onInput={(event) => change({ edges: event.currentTarget.valueAsNumber })}
-          />
-        </label>
-      </div>
-    </>
-  );
-}
-
-interface CurveProps {
-  checkpoints: CircuitEntry[];
-  to: CircuitEntry;
-  label: string;
-  rows: AccuracyRow[] | null;
-}
-
-/** Accuracy at each stop of the slider below it; in percent of the box, so it needs no measuring. */
-function AccuracyCurve({ checkpoints, to, label, rows }: CurveProps) {
-  const known = (rows ?? []).filter((row) => row.label === label);
-  const stops = checkpoints.flatMap((entry, i) => {
-    const row = known.find((candidate) => candidate.step === entry.step && candidate.split === "test");
-    return row
-      ? [{ entry, x: (100 * i) / Math.max(1, checkpoints.length - 1), y: 36 - 32 * row.accuracy, row }]
-      : [];
-  });
-  if (stops.length < 2) return null;
-  const here = stops.find((stop) => stop.entry === to);
-  return (
-    <span class="curve">
-      <svg viewBox="0 0 100 40" preserveAspectRatio="none" aria-hidden="true">
-        <polyline points={stops.map((stop) => `${stop.x},${stop.y}`).join(" ")} />
-        {here && <line x1={here.x} x2={here.x} y1={here.y} y2={40} />}
-      </svg>
-      {here && <span class="stop" style={{ left: `${here.x}%`, top: `${(100 * here.y) / 40}%` }} />}
-      {here && <span class="at">accuracy {percent(here.row.accuracy)}</span>}
-    </span>
   );
 }
 

@@ -123,17 +123,10 @@ function Example({ pairs }: { pairs: PairsRecord }) {
     <>
       {pairs.example && (
         <p>
-          A pair of this run: the prompt <q>{pairs.example.clean}</q>, whose answer is{" "}
-          <q>{pairs.example.answer}</q>, and its corruption <q>{pairs.example.corrupted}</q>
-          {pairs.example.wrong === null ? (
-            ""
-          ) : (
-            <>
-              {" "}
-              , whose answer is <q>{pairs.example.wrong}</q>
-            </>
-          )}
-          .
+          A pair of this run: the prompt <q>{pairs.example.clean}</q> with the answer{" "}
+          <q>{pairs.example.answer}</q>, and its corruption <q>{pairs.example.corrupted}</q>{" "}
+          {pairs.example.wrong === null ? "without one" : "with the answer "}
+          {pairs.example.wrong !== null && <q>{pairs.example.wrong}</q>}.
         </p>
       )}
       <p>

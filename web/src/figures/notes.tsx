@@ -1,10 +1,9 @@
 // What the node under the pointer is wired to.
 
-import type { EdgeData } from "../binary.ts";
 import type { DrawnEdge, Status } from "../drawing.ts";
 import { count, number } from "../format.ts";
-import type { CircuitEntry } from "../payload.ts";
 import { describeNode, type Wiring } from "../wiring.ts";
+import type { Pair } from "./decoded.ts";
 import { inWords } from "./drawn.tsx";
 
 const LISTED = 6;
@@ -13,7 +12,7 @@ const GLYPHS: Record<Status, string> = { kept: "\u00b7", added: "+", removed: "\
 interface NotesProps {
   wiring: Wiring;
   edges: DrawnEdge[];
-  pair: { before: EdgeData; after: EdgeData; from: CircuitEntry; to: CircuitEntry } | null;
+  pair: Pair | null;
   node: number | null;
   statuses: (Status | undefined)[];
 }
@@ -56,7 +55,7 @@ interface EdgeListProps {
   title: string;
   edges: DrawnEdge[];
   name: (edge: DrawnEdge) => string;
-  pair: NonNullable<NotesProps["pair"]>;
+  pair: Pair;
 }
 
 function EdgeList({ title, edges, name, pair }: EdgeListProps) {

@@ -5,6 +5,7 @@ import { DataTable, Figure, Missing } from "../chart.tsx";
 import { count, list, number, percent, plural } from "../format.ts";
 import { type Line, Lines } from "../lines.tsx";
 import type { AccuracyRow, FaithfulnessRow } from "../payload.ts";
+import { OneOf } from "./controls.tsx";
 
 const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
 
@@ -113,16 +114,7 @@ export function FaithfulnessFigure({ rows, mainShare, figure }: FaithfulnessProp
       }
       numbers={<FaithfulnessTable rows={shown} />}
     >
-      {labels.length > 1 && (
-        <label class="choice">
-          Circuits of{" "}
-          <select value={chosen} onChange={(event) => choose(event.currentTarget.value)}>
-            {labels.map((label) => (
-              <option key={label}>{label}</option>
-            ))}
-          </select>
-        </label>
-      )}
+      <OneOf title="Circuits of" names={labels} chosen={chosen} choose={choose} />
       <FaithfulnessLines rows={shown} mainShare={mainShare} defined={defined} />
     </Figure>
   );

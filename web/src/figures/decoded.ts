@@ -1,0 +1,71 @@
+// What the circuit figure holds: the decoded circuits, and the reader's choices in the address.
+
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { decodeEdges, type EdgeData } from "../binary.ts";
+import type { CircuitEntry } from "../payload.ts";
+import { type PageState, readState, writeState } from "../state.ts";
+import type { Wiring } from "../wiring.ts";
+
+/** Before and after of the chosen fine-tuning, decoded. */
+export interface Pair {
+  before: EdgeData;
+  after: EdgeData;
+  from: CircuitEntry;
+  to: CircuitEntry;
+}
+
+type Blocks = Map<string, Promise<EdgeData>>;
+
+/** The data block of one circuit, decoded once. */
+function load(blocks: Blocks, entry: CircuitEntry, wiring: Wiring): Promise<EdgeData> {
+  const known = blocks.get(entry.blob);
+  if (known) return known;
+  const text = document.getElementById(entry.blob)?.textContent ?? "";
+  const loading = decodeEdges(text, wiring.edgeSource.length);
+  blocks.set(entry.blob, loading);
+  return loading;
+}
+
+/** Circuits before and after, decoded; `failed` where this browser cannot. */
+export function usePair(
+  wiring: Wiring,
+  from: CircuitEntry,
+  to: CircuitEntry,
+): [Pair | null, failed: boolean] {
+  const blocks = useMemo((): Blocks => new Map(), []);
+  const [pair, setPair] = useState<Pair | null>(null);
+  const [failed, setFailed] = useState(false);
+  useEffect(() => {
+    let current = true;
+    Promise.all([load(blocks, from, wiring), load(blocks, to, wiring)]).then(
+      ([before, after]) => {
+        if (current) setPair({ before, after, from, to });
+      },
+      () => setFailed(true),
+    );
+    return () => {
+      current = false;
+    };
+  }, [blocks, wiring, from, to]);
+  return [pair, failed];
+}
+
+/** The address follows the choices; where a browser forbids that for files, nothing is lost but the link. */
+export function useAddress(firstLabel: string): [PageState, (change: Partial<PageState>) => void] {
+  const [state, setState] = useState(() => readState(globalThis.location?.hash ?? ""));
+  useEffect(() => {
+    const follow = () => setState(readState(location.hash));
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
+  const change = (part: Partial<PageState>) => {
+    const next = { ...state, ...part };
+    setState(next);
+    try {
+      history.replaceState(null, "", writeState(next, firstLabel) || location.pathname + location.search);
+    } catch {
+      // A sandboxed frame may refuse: the view itself has changed all the same.
+    }
+  };
+  return [state, change];
+}
