@@ -1,5 +1,6 @@
 """Scores against golden values, against finite differences of the patched run, and their invariants."""
 
+import re
 from dataclasses import replace
 
 import peft
@@ -81,6 +82,17 @@ def test_the_edges_out_of_the_input_add_up_to_the_rise_of_the_loss(family, metri
     residual = attribute(model, inputs, metric=metric, quadrature="gauss", steps=48).completeness
     assert residual is not None
     assert residual < 1e-5
+
+
+def test_a_poor_integral_warns_and_names_the_steps_that_would_do():
+    model, inputs = tiny_model("gpt2", dtype=torch.float64), random_pairs(6)
+    with pytest.warns(UserWarning, match="completeness residual") as caught:
+        poor = attribute(model, inputs, quadrature="left", steps=1)
+    enough = int(re.findall(r"about (\d+) steps", str(caught[0].message))[0])
+    better = attribute(model, inputs, quadrature="left", steps=enough)
+    assert poor.completeness is not None
+    assert better.completeness is not None
+    assert better.completeness < 0.2 < poor.completeness
 
 
 def test_midpoint_is_closer_to_the_integral_than_the_one_sided_rules():

@@ -29,6 +29,8 @@ Three facts make this cost little more than the forward and backward passes them
    One matrix product [sources, B P D] x [destinations, B P D]^T then gives all scores of a block.
 """
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -57,6 +59,8 @@ from circuitune.models.running import (
     shared_prefix,
 )
 
+LARGE_RESIDUAL = 0.1
+"""Completeness residual from which on `attribute` warns."""
 Method = Literal["eap", "eap-ig"]
 Quadrature = Literal["midpoint", "left", "right", "gauss"]
 
@@ -87,6 +91,8 @@ def attribute(
         batch_size: rows per batch; by default what fits the memory budget. The scores do not depend on it.
         share_prefix: compute the positions shared by clean and corrupted prompts once; changes no score.
 
+    Warns of a completeness residual above `LARGE_RESIDUAL`, with the number of steps that would do.
+
     Raises:
         InputError: unknown method, quadrature or metric, too few steps, unsupported architecture.
         MachineError: a score is not finite.
@@ -115,7 +121,9 @@ def attribute(
     return EdgeScores(
         values=values,
         graph=graph,
-        completeness=_completeness(values, raised / len(inputs)) if method == "eap-ig" else None,
+        completeness=_completeness(values, raised / len(inputs), len(points), quadrature)
+        if method == "eap-ig"
+        else None,
         examples=examples if per_example else None,
         settings={
             "method": method,
@@ -284,7 +292,17 @@ def contract(
     return scores
 
 
-def _completeness(values: Float[Tensor, "S R"], raised: float) -> float:
+def _completeness(values: Float[Tensor, "S R"], raised: float, steps: int, quadrature: str) -> float:
     """Error of the path integral: the scores of the edges out of `input` should sum to the rise of the loss."""
     row = values[0].double()
-    return float((row.sum() - raised).abs() / row.abs().sum().clamp_min(torch.finfo(torch.float64).tiny))
+    residual = float((row.sum() - raised).abs() / row.abs().sum().clamp_min(torch.finfo(torch.float64).tiny))
+    if residual > LARGE_RESIDUAL:
+        # The one-sided rules converge as 1/m, the others at least as 1/m^2.
+        order = 1 if quadrature in ("left", "right") else 2
+        enough = math.ceil(steps * (residual / LARGE_RESIDUAL) ** (1 / order))
+        warnings.warn(
+            f"completeness residual {residual:.2f}: {steps} {quadrature} steps integrate the path poorly; "
+            f"about {enough} steps would bring it to {LARGE_RESIDUAL}.",
+            stacklevel=3,
+        )
+    return residual
