@@ -175,12 +175,13 @@ def anatomy_of(model: nn.Module) -> Anatomy:
 
 
 def _base_model(model: nn.Module) -> Any:
-    if not hasattr(model, "peft_config"):
+    # PEFT marks the base model too with a `peft_config`; only the wrapper has `get_base_model`.
+    get_base_model: Any = getattr(model, "get_base_model", None)
+    if get_base_model is None:
         return model
     configs: Any = model.peft_config
     if any(config.is_prompt_learning for config in configs.values()):
         raise InputError("Prompt-learning adapters add positions of their own; merge or remove the adapter first.")
-    get_base_model: Any = model.get_base_model
     return get_base_model()
 
 

@@ -1,0 +1,52 @@
+"""Runs with a shared start, and recordings, against the model called as usual."""
+
+import pytest
+import torch
+
+from circuitune.models.anatomy import anatomy_of
+from circuitune.models.running import Prefix, forward, prepared, recorded_readers, recorded_writers, shared_prefix
+from circuitune.testing import random_pairs, tiny_model
+
+FAMILIES = ["gpt2", "gpt_neox", "gpt_neox_serial", "llama"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("length", "common"), [(0, 0), (4, 0), (4, 2), (4, 4)])
+def test_a_shared_prefix_changes_nothing_and_is_not_used_up(family, length, common):
+    anatomy = anatomy_of(tiny_model(family, kv_heads=2, dtype=torch.float64))
+    tokens = random_pairs(5, common=common).clean
+    with torch.no_grad():
+        expected = anatomy.model(input_ids=tokens).logits[:, -1]
+        prefix = shared_prefix(anatomy, tokens, length)
+        for _ in range(2):
+            logits = forward(anatomy, anatomy.embedding(tokens[:, length:]), prefix)
+            torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_stream_is_the_sum_of_its_sources(family):
+    """What the logits read: embedding, heads through W_O, MLPs, and what no source writes."""
+    anatomy = anatomy_of(tiny_model(family, kv_heads=2, dtype=torch.float64))
+    tokens = random_pairs(3).clean
+    with torch.no_grad(), recorded_writers(anatomy) as written, recorded_readers(anatomy) as read:
+        embedded = anatomy.embedding(tokens)
+        forward(anatomy, embedded, Prefix(0, None))
+    with torch.no_grad():
+        total = embedded + sum(written.mlps)
+        for block, heads in zip(anatomy.blocks, written.heads, strict=True):
+            total = total + block.output(heads)
+        if family == "gpt2":
+            total = total + anatomy.model.transformer.wpe.weight[: tokens.shape[1]]
+    torch.testing.assert_close(read.final_stream[0], total)
+
+
+def test_preparing_a_model_puts_modes_and_gradients_back():
+    model = tiny_model().train()
+    model.gpt_neox.layers[0].eval()
+    model.lm_head.weight.requires_grad_(False)
+    modes = [module.training for module in model.modules()]
+    with prepared(model):
+        assert not any(module.training for module in model.modules())
+        assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert [module.training for module in model.modules()] == modes
+    assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["lm_head.weight"]
