@@ -74,7 +74,7 @@ def run(
         raise InputError(f"--jobs {jobs}: at least one worker is needed.")
     base = _base(quick, full, recipe)
     changes = _changes(load_recipe(base).data.parameters, model, task, settings, pairs, answer_prefix, strict)
-    if changes:
+    if changes and recipe is None:
         changes["name"] = _name(load_recipe(base, changes), quick, full)
     chosen = load_recipe(base, changes)
     folder = out or Path("runs") / chosen.name
@@ -141,9 +141,12 @@ def _watch(folder: Path, workers: int) -> "Callable[[tuple[JobSpec, ...], Size],
     def watch(specs: "tuple[JobSpec, ...]", size: "Size") -> "AbstractContextManager[Observer]":
         from circuitune.cli.progress import Bars
         from circuitune.experiments.estimate import duration, estimate
+        from circuitune.experiments.store import Run
 
-        time = duration(estimate(specs, workers, size))
-        say(f"{len(specs)} jobs in {folder}, {workers} at a time: about {time} in all, less what is done already.")
+        missing = [spec for spec in specs if not Run(folder).job(spec).complete]
+        time = duration(estimate(missing, specs, workers, size))
+        left = f"{len(missing)} to do, {workers} at a time: about {time}" if missing else "all are done already"
+        say(f"{len(specs)} jobs in {folder}; {left}.")
         return Bars(specs, size)
 
     return watch

@@ -1,6 +1,6 @@
 """What the single steps share: options that name pairs, and pairs and models as those options say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -87,7 +87,9 @@ def load_pairs(
         pairs = complete_wrong(pairs, model, tokenizer)
     metric = metric_for(pairs, metric)
     wanted = options.part or (part if options.pairs is None else "all")
-    return (pairs if wanted == "all" else pairs.split(wanted)), metric
+    if wanted == "all":  # as a part of its own: a sample of an unsplit set would draw from a tenth of it
+        return replace(pairs, part="circuit"), metric
+    return pairs.split(wanted), metric
 
 
 def report_left_out(left_out: Any) -> None:

@@ -41,9 +41,9 @@ def _passes(discovery: DiscoveryRecipe) -> int:
     return discovery.pairs * (2 + 3 * steps) + discovery.evaluation_pairs * (2 + 4 * len(discovery.shares))
 
 
-def estimate(specs: Sequence[JobSpec], workers: int, size: Size) -> float:
-    """Seconds that all jobs take on so many workers."""
-    return sum(weight(spec, specs, size) for spec in specs) / workers
+def estimate(missing: Sequence[JobSpec], specs: Sequence[JobSpec], workers: int, size: Size) -> float:
+    """Seconds that the missing jobs among ``specs`` take on so many workers."""
+    return sum(weight(spec, specs, size) for spec in missing) / workers
 
 
 def duration(seconds: float) -> str:

@@ -184,15 +184,24 @@ def create(folder: Path, recipe: Recipe, inputs: dict[str, Path]) -> Run:
 
 def check_destination(folder: Path) -> None:
     """InputError unless ``folder`` is a run folder, empty, or free to be made."""
+    try:
+        problem = _obstacle(folder)
+    except OSError as error:
+        problem = f"cannot be looked into ({error.strerror or error})"
+    if problem:
+        raise InputError(f"{folder} {problem}; choose another folder.")
+
+
+def _obstacle(folder: Path) -> str | None:
+    """What keeps a run from being made there, in words."""
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; --out needs a folder.")
+        return "is a file, and a run needs a folder"
     if folder.is_dir() and not (folder / RECIPE).is_file() and any(folder.iterdir()):
-        raise InputError(f"{folder} holds other files and no run; choose an empty or new folder.")
+        return "holds other files and no run"
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
-        raise InputError(f"{folder} cannot be made: {existing} is a file; choose another folder.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"{folder} cannot be written: no permission in {existing}; choose another folder.")
+        return f"cannot be made, because {existing} is a file"
+    return None if os.access(existing, os.W_OK | os.X_OK) else f"cannot be written (no permission in {existing})"
 
 
 @contextmanager

@@ -1,0 +1,97 @@
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from circuitune.cli import VERBS, call, overview
+
+SUBVERBS = {
+    "tasks": ("list", "show", "check", "export"),
+    "report": ("build",),
+    "runs": ("list", "check"),
+    "job": ("run",),
+}
+
+
+def test_help_imports_nothing_heavy_and_is_quick():
+    script = (
+        "import sys\nfrom circuitune.cli import call\nassert call(['--help']) == 0\n"
+        "heavy = {'torch', 'transformers', 'peft', 'numpy', 'pydantic', 'cyclopts', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    times: list[float] = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+        times.append(time.perf_counter() - begun)
+    assert min(times) < 0.3
+
+
+def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str]):
+    assert call([]) == 0
+    shown = capsys.readouterr().out
+    assert shown == overview()
+    for verb in VERBS:
+        assert re.search(rf"^  {verb} ", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(verb,) for verb in VERBS if verb not in SUBVERBS]
+    + [(verb, sub) for verb, subs in SUBVERBS.items() for sub in subs],
+    ids=" ".join,
+)
+def test_every_verb_explains_itself_with_an_example(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    assert call([*arguments, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Example" in shown
+    assert f"circuitune {' '.join(arguments)}" in shown
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]):
+    assert call(["--version"]) == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rnu"], 'Did you mean "run"'),
+        (["run", "--qick"], "--quick"),
+        (["run", "--jobs", "two"], "--jobs"),
+        (["run", "--jobs", "0"], "--jobs 0"),
+        (["run", "--quick", "--full"], "one of --quick, --full and --recipe"),
+        (["run", "--pairs", "a.csv", "--task", "add_sub"], "either --pairs or --task"),
+        (["run", "--answer-prefix", "x"], "belongs to --pairs"),
+        (["run", "--task", "add_sub", "--set", "limit"], "NAME=VALUE"),
+        (["discover", "--metric", "charm"], "--metric"),
+        (["discover", "--task", "add_sub", "--share", "0"], "--share"),
+        (["evaluate"], "FILE"),
+        (["job"], "job"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    code = call(arguments)
+    shown = capsys.readouterr()
+    if arguments == ["job"]:  # a group of verbs alone shows its help
+        assert code == 0
+        return
+    assert code == 2
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    script = "from circuitune.cli import main\nmain(['tasks', 'show', 'add_sub', '--count', '5000'])"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0

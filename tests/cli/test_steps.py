@@ -1,0 +1,118 @@
+"""The single steps on saved files, as a user would chain them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from circuitune.adapters.allocation import RankPlan
+from circuitune.circuits.scores import Circuit, EdgeScores
+from circuitune.cli import call
+from circuitune.tasks.pairs import PairSet
+
+TASK = ["--task", "add_sub", "--set", "style=short", "--set", "limit=100"]
+FEW = ["--pairs-count", "6", "--metric", "logit_diff"]
+
+
+def done(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """The verb's JSON result."""
+    capsys.readouterr()
+    assert call([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_discover_train_compare_plan_and_evaluate_fit_together(
+    here: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    base = ["--model", str(model), *TASK]
+    found = done(capsys, "discover", *base, *FEW, "--steps", "2", "--share", "0.2", "--out", "base")
+    scores, circuit = (
+        EdgeScores.load(here / "base/scores.safetensors"),
+        Circuit.load(here / "base/circuit.safetensors"),
+    )
+    assert circuit == scores.top(0.2)
+    assert (found["edges"], found["nodes"]) == (len(circuit.edges), len(circuit.nodes))
+    assert found["pairs"] == 6
+    assert found["completeness"] == scores.completeness
+
+    curve = done(capsys, "evaluate", "base/scores.safetensors", *base, *FEW, "--shares", "0.2", "--shares", "1.0")
+    assert [row["edges"] for row in curve["circuits"]] == [len(circuit), scores.graph.edges]
+    assert curve["circuits"][1]["kl"] == pytest.approx(0, abs=1e-4)
+    single = done(capsys, "evaluate", "base/circuit.safetensors", *base, *FEW)
+    assert single["circuits"][0]["edges"] == len(circuit)
+    assert single["circuits"][0]["kl"] == pytest.approx(curve["circuits"][0]["kl"], rel=0.1)
+
+    short = ["--epochs", "0.05", "--checkpoints", "1", "--batch-size", "64", "--accumulation", "1"]
+    tuned = done(capsys, "train", *base, "--rank", "2", "--out", "tuned", *short, "--learning-rate", "0.01")
+    assert [row["split"] for row in tuned["accuracy"]] == ["test", "test"]
+
+    done(capsys, "discover", "--model", tuned["adapter"], *TASK, *FEW, "--steps", "2", "--out", "after")
+    files = done(capsys, "compare", "base/scores.safetensors", "after/scores.safetensors", "--share", "0.2")
+    assert files["edges"]["before"] == len(circuit)
+    assert len(files["edges"]["names"]["added"]) == files["edges"]["added"]
+    same = done(capsys, "compare", str(model), "base/scores.safetensors", *TASK, *FEW, "--share", "0.2")
+    assert same["edges"]["kept"] > 0
+
+    levels = ["--rank", "1", "--critical-rank", "5", "--critical-layers", "1"]
+    planned = done(
+        capsys, "plan", "base/scores.safetensors", "after/scores.safetensors", "--model", str(model), *levels
+    )
+    plan = RankPlan.load(here / "circuit_plan.json")
+    assert planned["critical_layers"] == list(plan.critical_layers)
+    assert sorted(layer["rank"] for layer in planned["layers"]) == [1, 1, 5]
+    again = done(capsys, "train", *base, "--plan", "circuit_plan.json", "--out", "planned", *short)
+    assert Path(again["adapter"]).is_dir()
+
+
+def test_results_in_words_go_to_stdout_and_the_rest_to_stderr(
+    here: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert call(["discover", "--model", str(model), *TASK, *FEW, "--steps", "2"]) == 0
+    shown = capsys.readouterr()
+    assert "edges and" in shown.out
+    assert "Completeness residual" in shown.out
+    assert "Loading" in shown.err
+    assert call(["compare", "discovered/circuit.safetensors", "discovered/circuit.safetensors"]) == 0
+    assert "jaccard" in capsys.readouterr().out
+
+
+def test_rows_of_one_s_own_that_break_a_rule_are_counted_and_listed(
+    here: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    rows = [f"one more than {n} is,one more than {n + 100} is,{n + 1}" for n in range(50)]
+    (here / "mine.csv").write_text("\n".join(["clean,corrupted,label", "same,same,1", *rows, rows[0]]) + "\n")
+    assert call(["tasks", "check", "--pairs", "mine.csv", "--model", str(model)]) == 0
+    shown = capsys.readouterr()
+    assert "50 valid pairs, 2 left out, 50 without a wrong answer" in shown.out
+    assert "row 1: " in shown.err
+    assert "row 52: the same prompt as row 2" in shown.err
+    found = done(capsys, "discover", "--pairs", "mine.csv", "--model", str(model), "--steps", "2", "--out", "own")
+    assert found["pairs"] == 50  # all rows of a file, and the model's own answers as wrong ones
+    assert found["metric"] == "logit_diff"
+
+
+def test_tasks_can_be_listed_shown_and_exported(here: Path, capsys: pytest.CaptureFixture[str]):
+    listed = done(capsys, "tasks", "list")
+    assert {"add_sub", "sequence"} <= set(listed)
+    shown = done(capsys, "tasks", "show", "add_sub", "--set", "limit=150", "--count", "3")
+    assert len(shown["examples"]) == 3
+    assert call(["tasks", "show", "sequence", "--count", "1"]) == 0
+    assert "corrupted" in capsys.readouterr().out
+    assert call(["tasks", "export", "add_sub", "--out", "all.jsonl"]) == 0
+    assert len(PairSet.from_jsonl(here / "all.jsonl")) > 1000
+
+
+def test_models_and_doctor(here: Path, model: Path, capsys: pytest.CaptureFixture[str]):
+    assert "gpt_neox" in done(capsys, "models")["families"]
+    facts = done(capsys, "models", str(model))
+    assert (facts["layers"], facts["heads"], facts["parallel"]) == (3, 2, True)
+    checked = done(capsys, "doctor")
+    assert checked["problems"] == []
+    assert checked["facts"]["torch"]
+
+
+def test_runs_are_listed(here: Path, capsys: pytest.CaptureFixture[str]):
+    (here / "runs").mkdir()
+    assert call(["runs", "list"]) == 0
+    assert "No run" in capsys.readouterr().out

@@ -1,0 +1,32 @@
+import pytest
+
+from circuitune.experiments.estimate import Size, duration, estimate, weight
+from circuitune.experiments.plan import plan
+from circuitune.experiments.recipe import load_recipe
+from circuitune.experiments.specs import ModelRef
+
+MODEL = ModelRef(name="m", fingerprint="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(1, "5 seconds"), (42, "40 seconds"), (100, "2 minutes"), (1800, "30 minutes"), (9000, "2.5 hours")],
+)
+def test_durations_in_words(seconds: float, words: str):
+    assert duration(seconds) == words
+
+
+def test_more_of_anything_takes_longer():
+    specs = plan(load_recipe("default"), MODEL).jobs
+    small = estimate(specs, specs, 2, Size())
+    assert estimate(specs, specs, 1, Size()) == pytest.approx(2 * small)
+    for larger in (Size(parameters=10**9), Size(tokens=60), Size(rows=60_000)):
+        assert estimate(specs, specs, 2, larger) > small
+    full = plan(load_recipe("full"), MODEL).jobs
+    assert estimate(full, full, 2, Size(tokens=20)) > small
+    assert estimate([], specs, 2, Size()) == 0
+
+
+def test_every_job_weighs_something():
+    specs = plan(load_recipe("quick"), MODEL).jobs
+    assert all(weight(spec, specs, Size()) > 0 for spec in specs)

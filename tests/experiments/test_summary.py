@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import pytest
+
+from circuitune.core.csvio import read_rows, write_rows
+from circuitune.core.records import ChangeRow, FaithfulnessRow, MethodRow, SummaryRecord, read_record
+from circuitune.experiments.plan import Plan
+from circuitune.experiments.store import Run
+from circuitune.experiments.summary import summarise, verdict
+
+
+@pytest.fixture
+def copied(finished: tuple[Run, Plan], tmp_path: Path) -> tuple[Run, Plan]:
+    """The finished run with tables one may rewrite; jobs are the finished run's own."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("recipe.yaml", "jobs"):
+        (folder / name).symlink_to(finished[0].folder / name)
+    (folder / "tables").mkdir()
+    for path in (finished[0].folder / "tables").iterdir():
+        (folder / "tables" / path.name).write_bytes(path.read_bytes())
+    return Run(folder), finished[1]
+
+
+def said(run: tuple[Run, Plan]) -> str:
+    return " ".join(summarise(*run).sentences)
+
+
+def change(run: Run, changes: dict[str, float], nulls: dict[str, float] | None) -> None:
+    """Rewrite change.csv to these rates by kind."""
+    path = run.folder / "tables" / "change.csv"
+    rows = [
+        row.model_copy(update={"rate": (changes if row.role == "change" else nulls or {})[row.kind]})
+        for row in read_rows(path, ChangeRow)
+        if row.role == "change" or nulls is not None
+    ]
+    write_rows(path, rows, ChangeRow)
+
+
+def methods(run: Run, ours: tuple[float, float, float], uniform: tuple[float, float, float], seeds: int = 1) -> None:
+    """Rewrite methods.csv to these accuracies and their intervals."""
+    path = run.folder / "tables" / "methods.csv"
+    values = {"circuitlora": ours, "uniform": uniform, "random": uniform}
+    rows = [
+        row.model_copy(update={"seed": seed, **dict(zip(("accuracy", "low", "high"), values[row.arm], strict=True))})
+        for seed in range(seeds)
+        for row in read_rows(path, MethodRow)
+    ]
+    write_rows(path, rows, MethodRow)
+
+
+def test_it_is_about_ten_sentences_and_notes(finished: tuple[Run, Plan]):
+    summary = read_record(finished[0].folder / "summary.json", SummaryRecord)
+    assert len(summary.sentences) == 10
+    assert all(sentence.endswith(".") for sentence in summary.sentences)
+    assert any("validation" in note for note in summary.notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "nulls", "expected"),
+    [
+        ([0.5, 0.6], [0.4], "larger than the null"),
+        ([0.3, 0.4], [0.4], "no larger than the null"),
+        ([0.3, 0.6], [0.4], "not clearly larger than the null"),
+        ([0.3, 0.6], [0.2, 0.4], "not clearly larger than the null"),
+    ],
+)
+def test_verdict(changes: list[float], nulls: list[float], expected: str):
+    assert verdict(changes, nulls) == expected
+
+
+def test_it_can_say_that_change_is_no_larger_than_chance(copied: tuple[Run, Plan]):
+    change(copied[0], {"edge": 0.5, "node": 0.2}, {"edge": 0.6, "node": 0.1})
+    text = said(copied)
+    assert "Edges: fine-tuning changed 50.0% of the circuit, two seeds of the same tuning differ by 60.0%" in text
+    assert "no larger than the null" in text
+    assert "Nodes: fine-tuning changed 20.0%" in text
+    assert "between seeds the same ratio is 6.0, so it says no more than chance does" in text
+
+
+def test_without_a_second_seed_it_says_that_there_is_no_null(copied: tuple[Run, Plan]):
+    change(copied[0], {"edge": 0.5, "node": 0.2}, None)
+    assert "with one seed there is no null to hold that against" in said(copied)
+
+
+def test_it_can_say_better_no_better_and_worse(copied: tuple[Run, Plan]):
+    high, low, middle = (0.9, 0.88, 0.92), (0.5, 0.48, 0.52), (0.89, 0.87, 0.91)
+    methods(copied[0], high, low)
+    assert "+40.0 points: better than uniform here" in said(copied)
+    methods(copied[0], high, middle)
+    assert "no better than uniform here" in said(copied)
+    methods(copied[0], low, high)
+    assert "worse than uniform here" in said(copied)
+
+
+def test_few_seeds_are_an_illustration_and_many_are_not(copied: tuple[Run, Plan]):
+    assert "one seed: it is an illustration, not a test" in said(copied)
+    methods(copied[0], (0.9, 0.88, 0.92), (0.5, 0.48, 0.52), seeds=8)
+    assert "rests on 8 seeds." in said(copied)
+    assert "illustration" not in said(copied)
+
+
+def test_undefined_faithfulness_is_said_and_not_hidden(copied: tuple[Run, Plan]):
+    path = copied[0].folder / "tables" / "faithfulness.csv"
+    rows = [
+        row.model_copy(update={"normalized": None, "normalized_low": None, "normalized_high": None, "reason": "why"})
+        for row in read_rows(path, FaithfulnessRow)
+    ]
+    write_rows(path, rows, FaithfulnessRow)
+    assert "an undefined share" in said(copied)
