@@ -188,7 +188,9 @@ def test_the_dark_page_is_dark_and_its_circuit_repainted(watched: Watched, repor
     page.emulate_media(color_scheme="dark")
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(map(int, re.findall(r"\d+", background)[:3])) < 150
-    page.wait_for_function("before => document.querySelector('#circuit canvas.base').toDataURL() !== before", arg=light)
+    page.wait_for_function(
+        "before => document.querySelector('#circuit canvas.base').toDataURL() !== before", arg=light
+    )
 
 
 def test_without_script_the_summary_is_there(chromium: Browser, report: Path) -> None:

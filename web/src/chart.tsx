@@ -101,7 +101,6 @@ export function DataTable({ columns, rows, label }: DataTableProps) {
     rows.every((row) => row[i] === "none" || NUMBER.test(String(row[i]))) ? "number" : "",
   );
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
     <section class="scroll" tabIndex={0} aria-label={label}>
       <table>
         <thead>

@@ -181,7 +181,7 @@ function againstUniform(ours: MethodRow[], uniform: MethodRow[]): string[] {
     low > 0 || high < 0
       ? "That is more than the choice of test rows explains; whether training again would repeat it, it does not say."
       : "The test rows cannot tell the two apart.";
-  const interval = `95${"\u202f"}% interval ${points(low)} to ${points(high)}`;
+  const interval = `95\u202f% interval ${points(low)} to ${points(high)}`;
   return [`${scores}: ${points(a - b)} (${interval}). ${shown}`];
 }
 

@@ -204,7 +204,7 @@ interface ReadingProps extends LinesProps {
 }
 
 /** The values under the pointer. */
-function Reading({ lines, at, x, y, width, height = 0, write }: ReadingProps) {
+function Reading({ lines, at, x, y, width, height, write }: ReadingProps) {
   const found = lines.flatMap((line) => {
     const point = line.points.find((candidate) => candidate.x === at);
     return point && point.y !== null ? [{ line, value: point.y }] : [];

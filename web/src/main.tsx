@@ -7,7 +7,7 @@ import { parsePayload } from "./payload.ts";
 const page = document.getElementById("page")!;
 const plain = [...page.childNodes];
 try {
-  const payload = parsePayload(document.getElementById("payload")!.textContent!);
+  const payload = parsePayload(document.getElementById("payload")!.textContent);
   page.replaceChildren();
   render(<App payload={payload} />, page);
 } catch (error) {

@@ -52,7 +52,7 @@ export function usePair(
 
 /** The address follows the choices; where a browser forbids that for files, nothing is lost but the link. */
 export function useAddress(firstLabel: string): [PageState, (change: Partial<PageState>) => void] {
-  const [state, setState] = useState(() => readState(globalThis.location?.hash ?? ""));
+  const [state, setState] = useState(() => readState(location.hash));
   useEffect(() => {
     const follow = () => setState(readState(location.hash));
     addEventListener("hashchange", follow);

@@ -97,8 +97,8 @@ function usePainted(
 
 /** Whether the page is dark, followed as it changes: the canvas must be painted again. */
 function useDark(): boolean {
-  const query = globalThis.matchMedia?.("(prefers-color-scheme: dark)");
-  const [dark, setDark] = useState(query?.matches ?? false);
+  const query = useMemo(() => matchMedia("(prefers-color-scheme: dark)"), []);
+  const [dark, setDark] = useState(query.matches);
   useEffect(() => {
     const follow = () => setDark(query.matches);
     query.addEventListener("change", follow);
@@ -127,7 +127,6 @@ function Nodes(props: NodesProps) {
     event.preventDefault();
   };
   return (
-    // biome-ignore lint/a11y/useSemanticElements: there is no HTML element for a group of drawn nodes
     <svg ref={svg} width={layout.width} height={layout.height} role="group" aria-label={title} class="nodes">
       {layout.layerY.map((y, layer) => (
         <text key={y} x={0} y={y + 4} class="layer">
@@ -135,7 +134,6 @@ function Nodes(props: NodesProps) {
         </text>
       ))}
       {wiring.nodes.map((node, i) => (
-        // biome-ignore lint/a11y/useSemanticElements: a button cannot live inside SVG
         <g
           key={node.name}
           role="button"

@@ -84,7 +84,7 @@ export function Making({ payload }: { payload: Payload }) {
 }
 
 function tableRows(payload: Payload): (string | number)[][] {
-  return Object.entries(payload.tables).map(([name, rows]) => [
+  return Object.entries<object[] | null>({ ...payload.tables }).map(([name, rows]) => [
     `tables/${name}.csv`,
     rows ? count(rows.length) : "not in this run",
   ]);

@@ -37,16 +37,14 @@ function lineName(label: string, rows: { label: string; seed: number }[]): strin
 export function AccuracyFigure({ rows, figure }: { rows: AccuracyRow[] | null; figure: number }) {
   const shown = testRows(rows ?? []);
   if (shown.length === 0) return <Missing id="accuracy" what="Accuracy over training" table="accuracy" />;
-  const lines = labelsOf(shown).map(
-    (label, i): Line => ({
-      name: lineName(label, shown),
-      colour: "var(--ink)",
-      dash: DASHES[i % DASHES.length]!,
-      points: shown
-        .filter((row) => row.label === label)
-        .map((row) => ({ x: row.step, y: row.accuracy, low: row.low, high: row.high })),
-    }),
-  );
+  const lines = labelsOf(shown).map((label, i): Line => ({
+    name: lineName(label, shown),
+    colour: "var(--ink)",
+    dash: DASHES[i % DASHES.length]!,
+    points: shown
+      .filter((row) => row.label === label)
+      .map((row) => ({ x: row.step, y: row.accuracy, low: row.low, high: row.high })),
+  }));
   const table = shown.map((row) => [
     row.label,
     count(row.step),
