@@ -40,7 +40,7 @@ $(INSTALLED): requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install torch==2.13.0
 	$(BIN)/pip install --no-deps --require-hashes -r requirements/lock.txt
-	$(BIN)/pip install --no-deps --no-build-isolation -e .
+	$(BIN)/pip install --no-deps -e .
 	touch $@
 
 $(WEB): web/package-lock.json

@@ -205,7 +205,7 @@ def _notes(run: Run, plan: Plan, pairs: PairsRecord) -> list[str]:
 
 def _range(values: Sequence[float]) -> str:
     low, high = f"{min(values):.1%}", f"{max(values):.1%}"
-    return low if low == high else f"{low} to {high}"
+    return low if low == high else "\N{EN DASH}".join((low.removesuffix("%"), high))
 
 
 def _seeds(rows: Sequence[AccuracyRow]) -> str:
