@@ -28,11 +28,11 @@ def expected(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return tiny.content(run.folder)
 
 
-def start(model: Path, folder: Path) -> subprocess.Popen[bytes]:
+def start(model: Path, folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     recipe = folder / "tiny.yaml"
     recipe.write_text(tiny.RECIPE)
     command = [*COMMAND, "--recipe", str(recipe), "--model", str(model), "--out", str(folder / "run")]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True)
 
 
 def appears(pattern: str, folder: Path, process: subprocess.Popen[bytes]) -> None:
@@ -55,9 +55,8 @@ def kill(process: subprocess.Popen[bytes], workers_too: bool) -> None:
     psutil.wait_procs(workers, timeout=60)
 
 
-def test_killed_while_making_pairs_training_and_scoring(model: Path, expected: dict[str, bytes], tmp_path: Path):
+def test_killed_while_training_and_while_scoring(model: Path, expected: dict[str, bytes], tmp_path: Path):
     moments = [
-        ("jobs/pairs-*/train.jsonl", True),
         ("jobs/train-tune-seed0-*/checkpoints/step-00002", False),
         ("jobs/circuits-tune-*/scores/step-00002.safetensors", True),
     ]
@@ -69,6 +68,17 @@ def test_killed_while_making_pairs_training_and_scoring(model: Path, expected: d
     last = start(model, tmp_path)
     assert last.wait() == 0
     assert tiny.content(tmp_path / "run") == expected
+
+
+def test_an_interrupted_run_says_so_and_leaves_no_process(model: Path, tmp_path: Path):
+    process = start(model, tmp_path, stderr=subprocess.PIPE)
+    appears("jobs/pairs-*/COMPLETE.json", tmp_path, process)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)  # as a scheduler does it: to the command alone
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == b"circuitune: Stopped. The same command goes on from here."
+    assert not psutil.wait_procs(workers, timeout=60)[1]
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ def application() -> App:
         help_format="plaintext",
         default_parameter=Parameter(negative=()),
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
     for name in VERBS:
         app.command(f"circuitune.cli.{name}:{name}", name=name)

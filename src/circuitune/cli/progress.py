@@ -29,7 +29,7 @@ class Bars:
         self._count, self._done = len(specs), 0
         self._kept = 0.0
         self._begun = time.monotonic()
-        self._total = self._progress.add_task("all", total=1.0)
+        self._total = self._progress.add_task(f"all {len(specs)} jobs", total=1.0)
 
     def __enter__(self) -> Self:
         self._progress.start()
