@@ -135,7 +135,7 @@ def _ranks(job: JobFolder, spec: TrainSpec, model: PreTrainedModel) -> RankPlan:
 
 def _circuit_plan(job: JobFolder, ranks: RankSpec, count: int, model: PreTrainedModel) -> RankPlan:
     """The study's plan: from the circuits before and after phase 1."""
-    paths = sorted((job.input("circuits").folder / "scores").iterdir())
+    paths = by_step(job.input("circuits").folder / "scores")
     return rank_plan(
         EdgeScores.load(paths[0]),
         EdgeScores.load(paths[-1]),
@@ -155,7 +155,7 @@ def discover(job: JobFolder, spec: DiscoverSpec) -> None:
     inputs = _encoded(job, "circuit", settings.pairs, metric, tokenizer)
     held_out = _encoded(job, settings.part, settings.evaluation_pairs, metric, tokenizer)
     rows: list[FaithfulnessRow] = []
-    checkpoints = sorted((job.input("training").folder / "checkpoints").iterdir())
+    checkpoints = by_step(job.input("training").folder / "checkpoints")
     model = PeftModel.from_pretrained(base, checkpoints[0])  # pyright: ignore[reportUnknownMemberType]
     for checkpoint in checkpoints:
         set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
@@ -174,9 +174,8 @@ def discover(job: JobFolder, spec: DiscoverSpec) -> None:
         scores.save(job.folder / "scores" / f"{checkpoint.name}.safetensors")
         cuts = [scores.top(share) for share in settings.shares]
         results = evaluate(model, held_out, cuts, metric=metric)
-        step = int(checkpoint.name.removeprefix("step-"))
         rows += [
-            faithfulness_row(spec, step, share, cut, result)
+            faithfulness_row(spec, step_of(checkpoint), share, cut, result)
             for share, cut, result in zip(settings.shares, cuts, results, strict=True)
         ]
         scores.top(settings.share).save(job.folder / "circuits" / f"{checkpoint.name}.safetensors")
@@ -214,6 +213,16 @@ def row_label(spec: TrainSpec | DiscoverSpec) -> str:
     """The name of a fine-tuning in the tables, such as ``tune seed 0`` or ``random 2 seed 0``."""
     draw = f" {spec.ranks.draw}" if isinstance(spec, TrainSpec) and spec.arm == "random" else ""
     return f"{spec.arm}{draw} seed {spec.seed}"
+
+
+def step_of(path: Path) -> int:
+    """The optimizer step of a checkpoint, or of the scores or circuit made at it."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def by_step(folder: Path) -> list[Path]:
+    """What a folder of checkpoints, scores or circuits holds, in the order of training."""
+    return sorted(folder.iterdir(), key=step_of)
 
 
 def _load(job: JobFolder, spec: JobSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -23,7 +23,7 @@ from circuitune.dynamics.change import change_rows, compare, cumulative_rate, tr
 from circuitune.dynamics.layers import critical_rows, layer_importance, layer_rows
 from circuitune.dynamics.nulls import null_rows, seed_nulls
 from circuitune.experiments.inputs import critical_count
-from circuitune.experiments.job import PLAN, row_label
+from circuitune.experiments.job import PLAN, by_step, row_label, step_of
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.specs import DiscoverSpec, TrainSpec
 from circuitune.experiments.store import Run
@@ -67,7 +67,7 @@ def change_tables(run: Run, plan: Plan) -> tuple[list[ChangeRow], list[Transitio
     for job in plan.tuning_circuits:
         paths = _paths(run, job, "circuits")
         series = [Circuit.load(path) for path in paths]
-        numbers = [_step(path) for path in paths]
+        numbers = [step_of(path) for path in paths]
         name = row_label(job)
         change = compare(series[0], series[-1])
         comparison = f"{name}, before against after"
@@ -114,7 +114,7 @@ def circuits(run: Run, plan: Plan) -> list[CircuitRow]:
                     label=row_label(job),
                     role=job.arm,
                     seed=job.seed,
-                    step=_step(path),
+                    step=step_of(path),
                     share=job.discovery.share,
                     nodes=len(circuit.nodes),
                     edges=len(circuit.edges),
@@ -153,11 +153,7 @@ def _accuracy(run: Run, job: TrainSpec) -> list[AccuracyRow]:
 
 def _paths(run: Run, job: TrainSpec | DiscoverSpec, kind: str) -> list[Path]:
     """The job's checkpoints, scores or circuits by step."""
-    return sorted((run.job(job).folder / kind).iterdir(), key=_step)
-
-
-def _step(path: Path) -> int:
-    return int(path.stem.removeprefix("step-"))
+    return by_step(run.job(job).folder / kind)
 
 
 def _trained(path: Path) -> int:
