@@ -75,7 +75,7 @@ def test_the_plan_comes_from_phase_1_and_its_rivals_have_its_size(finished: tupl
     run, jobs = finished
     plans = {job.arm: read_record(run.job(job).folder / PLAN, RankPlanRecord) for job in jobs.methods}
     ours = plans["circuitlora"]
-    assert (ours.rank, ours.critical_rank, len(ours.critical_layers)) == (4, 12, 1)
+    assert (ours.rank, ours.critical_rank, len(ours.critical_layers)) == (1, 5, 1)
     assert ours.importance is not None
     assert len({plan.parameters for plan in plans.values()}) == 1
     assert plans["uniform"].critical_layers == []

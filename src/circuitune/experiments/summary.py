@@ -88,16 +88,20 @@ def _faithful(rows: Sequence[FaithfulnessRow], share: float) -> str:
     own = [row for row in rows if row.arm == "tune" and row.share == share]
     if not own:
         return f"Faithfulness was not measured at {share:.0%} of the edges."
-    last = max(row.step for row in own)
-    words: list[str] = []
-    for step in (0, last):
-        values = [row.normalized for row in own if row.step == step]
-        known = [value for value in values if value is not None]
-        words.append(_range(known) if len(known) == len(values) else "an undefined share (see the table's reason)")
-    return (
-        f"The circuit of {share:.0%} of the edges reproduces {words[0]} of the model's behaviour "
-        f"before the tuning and {words[1]} after it, on held-out pairs."
-    )
+    before, after = (_known(own, step) for step in (0, max(row.step for row in own)))
+    start = f"{before} before the tuning" if before else "an undefined share before the tuning"
+    end = f"{after} after it" if after else "an undefined share after it"
+    said = f"The circuit of {share:.0%} of the edges reproduces {start} and {end}, on held-out pairs."
+    if before:
+        return said
+    return f"{said} Undefined: the untuned model does not tell clean prompts from corrupted ones."
+
+
+def _known(rows: Sequence[FaithfulnessRow], step: int) -> str | None:
+    """Range of the faithfulness at a step; None where any of it is undefined."""
+    values = [row.normalized for row in rows if row.step == step]
+    known = [value for value in values if value is not None]
+    return f"{_range(known)} of the model's effect" if known and len(known) == len(values) else None
 
 
 def _rates(rows: Sequence[ChangeRow], kind: Kind, role: str) -> list[float]:
@@ -116,18 +120,29 @@ def _change(rows: Sequence[ChangeRow], kind: Kind) -> str:
 
 
 def _ratio(rows: Sequence[ChangeRow]) -> str:
-    ratios: dict[str, float] = {}
-    for role in ("change", "null"):
-        edges, nodes = _rates(rows, "edge", role), _rates(rows, "node", role)
-        if edges and nodes and fmean(nodes) > 0:
-            ratios[role] = fmean(edges) / fmean(nodes)
-    if "change" not in ratios:
+    changes, nulls = _ratios(rows, "change"), _ratios(rows, "null")
+    if not changes:
         return "No node changed, so edges cannot be compared with nodes."
-    said = f"Edges changed {ratios['change']:.1f} times as much as nodes"
-    if "null" not in ratios:
+    said = f"Edges changed {_times(changes)} times as much as nodes"
+    if not nulls:
         return f"{said}."
-    more = "more" if ratios["change"] > ratios["null"] else "no more"
-    return f"{said}; between seeds the same ratio is {ratios['null']:.1f}, so it says {more} than chance does."
+    said = f"{said}; between seeds, where nothing but chance differs, the ratio is {_times(nulls)}"
+    if min(changes) > max(nulls):
+        return f"{said}: larger than that, by {_count(len(nulls), 'comparison')} of seeds."
+    return f"{said}: no larger than that, so it is no mark of learning."
+
+
+def _ratios(rows: Sequence[ChangeRow], role: str) -> list[float]:
+    """Edge rate over node rate of each comparison in which a node changed."""
+    own = [row for row in rows if row.role == role and row.rate is not None]
+    nodes = {(row.before, row.after): row.rate for row in own if row.kind == "node"}
+    edges = {(row.before, row.after): row.rate for row in own if row.kind == "edge"}
+    return [(edges[pair] or 0.0) / rate for pair, rate in nodes.items() if rate and pair in edges]
+
+
+def _times(ratios: Sequence[float]) -> str:
+    low, high = f"{min(ratios):.1f}", f"{max(ratios):.1f}"
+    return low if low == high else f"{low}–{high}"
 
 
 def _critical(rows: Sequence[CriticalRow]) -> str:
