@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from experiments import tiny
 
 from circuitune.circuits.scores import Circuit
 from circuitune.core.csvio import read_rows
 from circuitune.core.records import AccuracyRow, MethodRow, PairsRecord, SummaryRecord, read_record
+from experiments import tiny
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ needs_shared = pytest.mark.skipif(not RELEASED.is_dir(), reason="needs ../shared
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command came to; memory is the largest sum over it and its workers, in bytes (shared pages count once)."""
+    """What a command came to; memory is the largest sum over it and its workers, in bytes (shared pages once)."""
 
     code: int
     out: str
