@@ -29,9 +29,7 @@ Three facts make this cost little more than the forward and backward passes them
    One matrix product [sources, B P D] x [destinations, B P D]^T then gives all scores of a block.
 """
 
-import math
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -43,7 +41,7 @@ from circuitune.circuits.batches import Batch, batches
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.memory import positions_per_batch
 from circuitune.circuits.metrics import Loss, Metric, resolve
-from circuitune.circuits.quadrature import path_points
+from circuitune.circuits.quadrature import completeness, path_points
 from circuitune.circuits.scores import EdgeScores
 from circuitune.circuits.weights import Reader, Weights
 from circuitune.core.errors import MachineError
@@ -59,8 +57,6 @@ from circuitune.models.running import (
     shared_prefix,
 )
 
-LARGE_RESIDUAL = 0.1
-"""Completeness residual from which on `attribute` warns."""
 Method = Literal["eap", "eap-ig"]
 Quadrature = Literal["midpoint", "left", "right", "gauss"]
 
@@ -91,7 +87,7 @@ def attribute(
         batch_size: rows per batch; by default what fits the memory budget. The scores do not depend on it.
         share_prefix: compute the positions shared by clean and corrupted prompts once; changes no score.
 
-    Warns of a completeness residual above `LARGE_RESIDUAL`, with the number of steps that would do.
+    Warns where the completeness residual is large, with the number of steps that would do.
 
     Raises:
         InputError: unknown method, quadrature or metric, too few steps, unsupported architecture.
@@ -101,34 +97,25 @@ def attribute(
     graph = Graph.of(anatomy)
     chosen = resolve(metric, inputs)
     points = path_points(method, steps, quadrature)
-    total = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
-    examples = torch.zeros(len(inputs) if per_example else 0, *graph.edge_mask.shape)
-    raised = 0.0
     with prepared(model):
-        weights = Weights.of(anatomy)
         size = positions_per_batch(anatomy, graph, inputs, batch_size)
-        for batch in batches(inputs, anatomy.device, size, share_prefix=share_prefix):
-            scores_BSR, loss_change = _attribute_batch(anatomy, graph, weights, batch, chosen, points, per_example)
-            total += scores_BSR.double().sum(0).cpu()
-            raised += loss_change
-            if per_example:
-                examples[batch.rows] = scores_BSR.float().cpu()
+        parts = batches(inputs, anatomy.device, size, share_prefix=share_prefix)
+        total, raised, examples = _sums(anatomy, graph, parts, chosen, points, len(inputs) if per_example else 0)
     values = (total / len(inputs)).float()
     if not bool(torch.isfinite(values).all()):
         raise MachineError(
             "Some edge scores are not finite; the model's weights or activations overflow or hold NaN."
         )
+    integrated = method == "eap-ig"
     return EdgeScores(
         values=values,
         graph=graph,
-        completeness=_completeness(values, raised / len(inputs), len(points), quadrature)
-        if method == "eap-ig"
-        else None,
+        completeness=completeness(values, raised / len(inputs), len(points), quadrature) if integrated else None,
         examples=examples if per_example else None,
         settings={
             "method": method,
             "steps": len(points),
-            "quadrature": quadrature if method == "eap-ig" else None,
+            "quadrature": quadrature if integrated else None,
             "metric": chosen.name,
             "ablation": "interchange",
             "pairs": len(inputs),
@@ -136,6 +123,27 @@ def attribute(
             "family": anatomy.family,
         },
     )
+
+
+def _sums(
+    anatomy: Anatomy,
+    graph: Graph,
+    parts: Iterable[Batch],
+    metric: Metric,
+    points: Sequence[tuple[float, float]],
+    kept: int,
+) -> tuple[Float[Tensor, "S R"], float, Float[Tensor, "kept S R"]]:
+    """Sums over all examples of the scores and of loss(corrupted) - loss(clean); scores of `kept` single examples."""
+    weights = Weights.of(anatomy)
+    total, raised = torch.zeros(graph.edge_mask.shape, dtype=torch.float64), 0.0
+    examples = torch.zeros(kept, *graph.edge_mask.shape)
+    for batch in parts:
+        scores_NSR, loss_change = _attribute_batch(anatomy, graph, weights, batch, metric, points, kept > 0)
+        total += scores_NSR.double().sum(0).cpu()
+        raised += loss_change
+        if kept:
+            examples[batch.rows] = scores_NSR.float().cpu()
+    return total, raised, examples
 
 
 def differences(
@@ -290,19 +298,3 @@ def contract(
         fill(mlp.result(), graph.sources_before_mlp(layer), slice(column, column + 1))
     fill(final.result(), S, slice(graph.logits_destination, graph.logits_destination + 1), last=True)
     return scores
-
-
-def _completeness(values: Float[Tensor, "S R"], raised: float, steps: int, quadrature: str) -> float:
-    """Error of the path integral: the scores of the edges out of `input` should sum to the rise of the loss."""
-    row = values[0].double()
-    residual = float((row.sum() - raised).abs() / row.abs().sum().clamp_min(torch.finfo(torch.float64).tiny))
-    if residual > LARGE_RESIDUAL:
-        # The one-sided rules converge as 1/m, the others at least as 1/m^2.
-        order = 1 if quadrature in ("left", "right") else 2
-        enough = math.ceil(steps * (residual / LARGE_RESIDUAL) ** (1 / order))
-        warnings.warn(
-            f"completeness residual {residual:.2f}: {steps} {quadrature} steps integrate the path poorly; "
-            f"about {enough} steps would bring it to {LARGE_RESIDUAL}.",
-            stacklevel=3,
-        )
-    return residual

@@ -1,8 +1,17 @@
 """Rules for the integral over the path from the corrupted to the clean input."""
 
+import math
+import warnings
+
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from circuitune.core.errors import InputError
+
+LARGE_RESIDUAL = 0.1
+"""Completeness residual above which `completeness` warns."""
 
 
 def path_points(method: str, steps: int, quadrature: str) -> list[tuple[float, float]]:
@@ -23,3 +32,28 @@ def path_points(method: str, steps: int, quadrature: str) -> list[tuple[float, f
     if quadrature not in offsets:
         raise InputError(f"Unknown quadrature {quadrature!r}; use midpoint, left, right or gauss.")
     return [((k + offsets[quadrature]) / steps, 1 / steps) for k in range(steps)]
+
+
+def completeness(values: Float[Tensor, "S R"], raised: float, steps: int, quadrature: str) -> float:
+    """Error of the path integral: the scores of the edges out of `input` should sum to the rise of the loss.
+
+    Warns above `LARGE_RESIDUAL`, and names the number of steps that would do.
+
+    Args:
+        values: scores, mean over examples.
+        raised: mean of loss(corrupted) - loss(clean).
+        steps: points of the rule.
+        quadrature: its name.
+    """
+    row = values[0].double()
+    residual = float((row.sum() - raised).abs() / row.abs().sum().clamp_min(torch.finfo(torch.float64).tiny))
+    if residual > LARGE_RESIDUAL:
+        # The one-sided rules converge as 1/m, the others at least as 1/m^2.
+        order = 1 if quadrature in ("left", "right") else 2
+        enough = math.ceil(steps * (residual / LARGE_RESIDUAL) ** (1 / order))
+        warnings.warn(
+            f"completeness residual {residual:.2f}: {steps} {quadrature} steps integrate the path poorly; "
+            f"about {enough} steps would bring it to {LARGE_RESIDUAL}.",
+            stacklevel=3,
+        )
+    return residual
