@@ -33,16 +33,17 @@ class Recipe:
     """How nano is fine-tuned on a task: the task's parameters, passes over its rows, peak learning rate."""
 
     parameters: dict[str, Any] = field(default_factory=dict)
-    epochs: float = 8
-    learning_rate: float = 3e-3
+    epochs: float = 5
+    learning_rate: float = 5e-3
     batch_size: int = 64
 
 
 RECIPES = {
-    "add_sub": Recipe({"limit": 100, "style": "short"}),
-    "sequence": Recipe({"style": "short"}),
-    "comparison": Recipe(epochs=4),
-    "complex_ioi": Recipe(epochs=4),
+    "add_sub": Recipe({"limit": 100, "style": "short"}, epochs=3),
+    "sequence": Recipe({"style": "short"}, epochs=5),
+    "function": Recipe(epochs=3),
+    "comparison": Recipe(epochs=5, learning_rate=3e-3),
+    "complex_ioi": Recipe(epochs=5),
 }
 
 
