@@ -4,7 +4,7 @@
     python tools/measure_nano.py --task add_sub --seeds 0 1 2 --ranks 8
 
 Accuracy is on the whole test part (unseen rows), of the base model and after fine-tuning through the library's own
-`finetune`, at the last step. The learning rates were chosen on the validation part (`--part validation`).
+`finetune`, at the last step. Settings were tried on the validation part (`--part validation`), not searched.
 """
 
 import argparse
