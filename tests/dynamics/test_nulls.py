@@ -3,7 +3,7 @@
 import pytest
 
 from circuitune.core.errors import InputError
-from circuitune.dynamics.change import change_rows, compare
+from circuitune.dynamics.change import change_rows, compare, cumulative_between
 from circuitune.dynamics.layers import layer_rows
 from circuitune.dynamics.nulls import null_rows, seed_nulls
 from dynamics.strategies import GRAPHS, circuit_of, scores_of
@@ -33,12 +33,20 @@ def test_rows_are_those_of_a_change_but_for_their_role_and_name():
     circuits = {seed: circuit_of(GRAPH, seed, 0.5) for seed in (0, 1, 2)}
     nulls = seed_nulls(circuits)
     labels = {seed: f"tune seed {seed} step 50" for seed in circuits}
-    changes, layers = null_rows(nulls, comparison="tuned", labels=labels)
+    series = {seed: [circuit_of(GRAPH, 9, 0.5), circuit] for seed, circuit in circuits.items()}
+    changes, layers = null_rows(nulls, comparison="tuned", labels=labels, series=series)
     assert len({row.comparison for row in changes}) == 3
-    first = "tuned, seed 0 against seed 1"
+    first, rate = "tuned, seed 0 against seed 1", cumulative_between(series[0], series[1])
     assert changes[:2] == change_rows(
-        nulls[0].change, comparison=first, role="null", before=labels[0], after=labels[1]
+        nulls[0].change,
+        comparison=first,
+        role="null",
+        before=labels[0],
+        after=labels[1],
+        cumulative=cumulative_between(series[0], series[1]),
     )
+    # With one checkpoint after the start the cumulative null is the two circuits' difference over the start's size.
+    assert changes[1].cumulative == pytest.approx((changes[1].added + changes[1].removed) / len(series[0][0]))
     assert [row for row in layers if row.comparison == first] == layer_rows(
         nulls[0].change.layers, comparison=first, role="null"
     )

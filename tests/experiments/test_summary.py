@@ -76,12 +76,12 @@ def test_it_can_say_that_change_is_no_larger_than_chance(copied: tuple[Run, Plan
     assert "no larger than the null" in text
     assert "Nodes: fine-tuning changed 20.0%" in text
     assert "Edges changed 2.5 times as much as nodes" in text
-    assert "the ratio is 6.0: no larger than that, so it is no mark of learning" in text
+    assert "the ratio is 6.0: no larger than the null, so it is no mark of learning" in text
 
 
 def test_a_ratio_above_that_between_seeds_is_called_larger(copied: tuple[Run, Plan]):
     change(copied[0], {"edge": 0.8, "node": 0.2}, {"edge": 0.2, "node": 0.1})
-    assert "the ratio is 2.0: larger than that, by one comparison of seeds" in said(copied)
+    assert "the ratio is 2.0: larger than the null." in said(copied)
 
 
 def test_without_a_second_seed_it_says_that_there_is_no_null(copied: tuple[Run, Plan]):

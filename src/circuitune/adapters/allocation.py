@@ -88,7 +88,7 @@ class RankPlan:
 
     @classmethod
     def uniform(cls, model: Model, *, rank: int | None = None, parameters: int | None = None) -> Self:
-        """One rank everywhere, or the most even plan of at most `parameters` LoRA parameters.
+        """One rank everywhere, or as even a plan as fills at most `parameters` LoRA parameters.
 
         With a budget: the largest rank that fits everywhere, then one extra rank module by module, in the order of
         the blocks, as long as any still fits. So the shortfall is less than one rank of the cheapest module.

@@ -45,7 +45,7 @@ from circuitune.circuits.quadrature import completeness, path_points
 from circuitune.circuits.scores import EdgeScores
 from circuitune.circuits.weights import Reader, Weights
 from circuitune.core.errors import MachineError
-from circuitune.models.anatomy import Anatomy, anatomy_of, concatenated
+from circuitune.models.anatomy import Anatomy, anatomy_of, at_least_float32, concatenated
 from circuitune.models.encoding import EncodedPairs
 from circuitune.models.running import (
     Prefix,
@@ -95,6 +95,7 @@ def attribute(
     """
     anatomy = anatomy_of(model)
     graph = Graph.of(anatomy)
+    inputs.require_context(anatomy.positions)
     chosen = resolve(metric, inputs)
     points = path_points(method, steps, quadrature)
     with prepared(model):
@@ -155,12 +156,13 @@ def differences(
 ) -> Float[Tensor, "S B P D"]:
     """What every source adds to the stream, given the differences (corrupted - clean) of what it writes."""
     B, P, D = inputs_BPD.shape
-    difference_SBPD = inputs_BPD.new_empty(len(graph.sources), B, P, D)
-    difference_SBPD[0] = inputs_BPD
+    wide = at_least_float32(inputs_BPD)
+    difference_SBPD = wide.new_empty(len(graph.sources), B, P, D)
+    difference_SBPD[0] = wide
     for layer, (weight_HED, a, mlp) in enumerate(zip(outputs, seen.heads, seen.mlps, strict=True)):
-        a_HNE = a.reshape(B * P, anatomy.heads, anatomy.head_width).transpose(0, 1)
+        a_HNE = at_least_float32(a).reshape(B * P, anatomy.heads, anatomy.head_width).transpose(0, 1)
         heads = difference_SBPD[graph.head_sources(layer)].view(anatomy.heads, B * P, D)
-        torch.bmm(a_HNE, weight_HED, out=heads)
+        torch.bmm(a_HNE, at_least_float32(weight_HED), out=heads)
         difference_SBPD[graph.mlp_source(layer)] = mlp
     return difference_SBPD
 
@@ -176,9 +178,9 @@ class PullBack:
 
     def add(self, step: float, stream_BPD: Tensor, output_BPRE: Tensor, gradient_BPRE: Tensor) -> None:
         """One step of weight `step`: w_k r_k g_k is summed, x^_k and w_k c_k are kept."""
-        normalised, r = self.reader.norm.statistics(stream_BPD)
+        normalised, r = self.reader.norm.statistics(at_least_float32(stream_BPD))
         scaled = gradient_BPRE * (step * r)[..., None]
-        output = output_BPRE.detach() - self.reader.at_zero
+        output = at_least_float32(output_BPRE.detach()) - self.reader.at_zero
         self.normalised.append(normalised)
         self.along.append((scaled * output).sum(-1) / stream_BPD.shape[-1])
         self.gradient = scaled if self.gradient is None else self.gradient.add_(scaled)
@@ -191,7 +193,7 @@ class PullBack:
             pulled = (self.gradient * self.reader.norm.gamma).permute(2, 0, 1, 3)
         else:
             g_RNE = self.gradient.view(B * P, R, E).transpose(0, 1)
-            pulled = torch.bmm(g_RNE, self.reader.weight).view(R, B, P, -1)
+            pulled = torch.bmm(g_RNE, at_least_float32(self.reader.weight)).view(R, B, P, -1)
         if self.reader.norm.centred:
             pulled = pulled - pulled.mean(-1, keepdim=True)
         for x, c in zip(self.normalised, self.along, strict=True):

@@ -45,13 +45,11 @@ def batches(
     Padding is stripped, so it never reaches the model and cannot change a score. Rows keep their order inside a
     group of equal (length, first difference).
     """
-    mask = torch.ones_like(inputs.clean, dtype=torch.bool) if inputs.mask is None else inputs.mask
-    lengths = mask.sum(1)
-    starts = mask.int().argmax(1)
-    differs = (inputs.clean != inputs.corrupted) & mask
-    first = torch.where(differs.any(1), differs.int().argmax(1) - starts, lengths - 1)
-    if not share_prefix:
-        first = torch.zeros_like(first)
+    inputs = inputs.cpu()
+    lengths = inputs.lengths()
+    starts = torch.zeros_like(lengths) if inputs.mask is None else inputs.mask.int().argmax(1)
+    # At least the last position is run, also where nothing differs.
+    first = torch.minimum(inputs.first_difference(), lengths - 1) * int(share_prefix)
     for length, shared in torch.stack([lengths, first], 1).unique(dim=0).tolist():
         rows = ((lengths == length) & (first == shared)).nonzero()[:, 0]
         for part in rows.split(max(1, positions_per_batch // (length - shared))):

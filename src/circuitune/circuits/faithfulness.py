@@ -150,6 +150,7 @@ def evaluate(
     circuits = [circuit] if isinstance(circuit, Circuit) else list(circuit)
     anatomy = anatomy_of(model)
     graph, chosen = Graph.of(anatomy), resolve(metric, inputs)
+    inputs.require_context(anatomy.positions)
     _check(circuits, graph, ablation)
     rows: list[Tensor] = []
     measured: list[list[Run]] = []

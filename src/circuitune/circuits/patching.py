@@ -24,7 +24,7 @@ from torch import Tensor
 from circuitune.circuits.batches import Batch
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.weights import Reader, Weights
-from circuitune.models.anatomy import Anatomy, concatenated
+from circuitune.models.anatomy import Anatomy, at_least_float32, concatenated
 from circuitune.models.running import (
     AttentionCall,
     Prefix,
@@ -119,7 +119,7 @@ def _zero(anatomy: Anatomy, weights: Weights, batch: Batch) -> Reference:
         ablated=False,
         inputs=(clean, torch.zeros_like(clean)),
         clean_logits=clean_logits,
-        logits=anatomy.unembedding(anatomy.final_norm(final)),
+        logits=at_least_float32(anatomy.unembedding(anatomy.final_norm(final))),
         calls=tuple(calls),
         prefix=prefix,
     )
@@ -243,9 +243,8 @@ class _Run:
         """Logits at the last position."""
         column = torch.tensor([self.graph.logits_destination])
         stream = self.received(self.reference.final[:, None], column, last=True)[:, 0]
-        return self.anatomy.unembedding(self.anatomy.final_norm(stream.flatten(0, 1)))[:, -1].unflatten(
-            0, (self.C, -1)
-        )
+        logits = self.anatomy.unembedding(self.anatomy.final_norm(stream.flatten(0, 1)))[:, -1]
+        return at_least_float32(logits).unflatten(0, (self.C, -1))
 
 
 def _project(reader: Reader, heads: Tensor, stream_CNBPD: Tensor) -> Float[Tensor, "C B P N E"]:

@@ -50,7 +50,8 @@ def call(arguments: Sequence[str]) -> int:
     except MemoryError:
         return _failed("Out of memory; take fewer pairs, a smaller batch, or a smaller model.", 1)
     except KeyboardInterrupt:
-        return _failed("Stopped. The same command goes on from here.", 130)
+        resumes = list(arguments[:1]) in (["run"], ["job"])
+        return _failed("Stopped. The same command goes on from here." if resumes else "Stopped.", 130)
     return 0
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from circuitune.cli.output import show, show_json, table
 from circuitune.cli.sources import load_model
+from circuitune.core.errors import InputError
 
 Rule = Literal["released", "normalised", "destination", "both", "count", "before", "after"]
 
@@ -55,6 +56,8 @@ def plan(
     from circuitune.circuits.scores import EdgeScores
     from circuitune.core.atomic import ensure_writable_folder
 
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder; name the file to write, such as {out / 'circuit_plan.json'}.")
     scores = EdgeScores.load(before), EdgeScores.load(after)
     loaded, _ = load_model(model)
     made = rank_plan(

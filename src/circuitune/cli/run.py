@@ -132,7 +132,8 @@ def _name(recipe: Any, quick: bool, full: bool) -> str:
     data = recipe.data
     parts = [Path(recipe.model).name, data.task or Path(data.file).stem, "quick" if quick else "full" if full else ""]
     text = "-".join(part for part in parts if part)
-    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in text).lstrip("._-")[:100]
+    plain = (letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in text)
+    return "".join(plain).lstrip("._-")[:100] or "run"
 
 
 def _watch(folder: Path, workers: int) -> "Callable[[tuple[JobSpec, ...], Size], AbstractContextManager[Observer]]":

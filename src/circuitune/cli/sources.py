@@ -48,7 +48,7 @@ def parameters(settings: tuple[str, ...]) -> dict[str, Any]:
             raise InputError(f"--set {setting} is not NAME=VALUE; write for example --set limit=300.")
         try:
             parsed[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
             raise InputError(f"--set {setting}: the value cannot be read; quote it.") from error
     return parsed
 

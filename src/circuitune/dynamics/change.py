@@ -149,6 +149,22 @@ def cumulative_rate(circuits: Sequence[Circuit]) -> CumulativeRate:
     )
 
 
+def cumulative_between(first: Sequence[Circuit], second: Sequence[Circuit]) -> CumulativeRate:
+    """The null of `cumulative_rate`: as many terms, between two fine-tunings at the same checkpoints.
+
+    (1 / |S_0|) sum over t >= 1 of |S_t(first) symmetric-difference S_t(second)|; both start from the same S_0.
+
+    Raises:
+        InputError: circuits of different graphs.
+    """
+    pairs = [compare(one, other) for one, other in zip(first[1:], second[1:], strict=True)]
+    start = first[0]
+    return CumulativeRate(
+        nodes=_over(sum(pair.nodes.changed for pair in pairs), len(start.nodes)),
+        edges=_over(sum(pair.edges.changed for pair in pairs), len(start)),
+    )
+
+
 def change_rows(
     change: Change,
     *,

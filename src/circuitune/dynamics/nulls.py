@@ -4,14 +4,14 @@ Two fine-tunings of one task that differ by their seed alone share far from all 
 to after says something only in so far as it is larger.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.errors import InputError
 from circuitune.core.records import ChangeRow, LayerRow
-from circuitune.dynamics.change import Change, change_rows, compare
+from circuitune.dynamics.change import Change, change_rows, compare, cumulative_between
 from circuitune.dynamics.layers import STUDY_SHARE, layer_rows
 
 
@@ -41,9 +41,15 @@ def seed_nulls(
 
 
 def null_rows(
-    nulls: tuple[SeedNull, ...], *, comparison: str, labels: Mapping[int, str]
+    nulls: tuple[SeedNull, ...],
+    *,
+    comparison: str,
+    labels: Mapping[int, str],
+    series: Mapping[int, Sequence[Circuit]],
 ) -> tuple[list[ChangeRow], list[LayerRow]]:
     """Rows of change.csv and layers.csv with role "null"; ``labels`` names the circuit of each seed.
+
+    ``series`` holds the circuits of each seed at the checkpoints, for the null of the cumulative rate.
 
     ``comparison`` gets the two seeds appended ("seed 0 against seed 1"), so that each null is a comparison
     of its own.
@@ -53,6 +59,7 @@ def null_rows(
     for null in nulls:
         name = f"{comparison}, seed {null.first} against seed {null.second}"
         before, after = labels[null.first], labels[null.second]
-        changes += change_rows(null.change, comparison=name, role="null", before=before, after=after)
+        rate = cumulative_between(series[null.first], series[null.second])
+        changes += change_rows(null.change, comparison=name, role="null", before=before, after=after, cumulative=rate)
         layers += layer_rows(null.change.layers, comparison=name, role="null")
     return changes, layers

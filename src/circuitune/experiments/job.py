@@ -20,7 +20,7 @@ from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.atomic import write_json
 from circuitune.core.csvio import write_rows
 from circuitune.core.environment import describe
-from circuitune.core.errors import InputError, MachineError
+from circuitune.core.errors import InputError
 from circuitune.core.manifest import ENVIRONMENT, complete
 from circuitune.core.records import (
     ExampleRecord,
@@ -167,16 +167,12 @@ def discover(job: JobFolder, spec: DiscoverSpec) -> None:
             metric=metric,
             quadrature=settings.quadrature,
         )
-        if not bool(scores.values.isfinite().all()):
-            raise MachineError(
-                f"A score of {row_label(spec)} at {checkpoint.name} is not finite; lower the learning rate."
-            )
         scores.save(job.folder / "scores" / f"{checkpoint.name}.safetensors")
-        cuts = [scores.top(share) for share in settings.shares]
+        cuts = [scores.top(share) for share in settings.sizes]
         results = evaluate(model, held_out, cuts, metric=metric)
         rows += [
             faithfulness_row(spec, step_of(checkpoint), share, cut, result)
-            for share, cut, result in zip(settings.shares, cuts, results, strict=True)
+            for share, cut, result in zip(settings.sizes, cuts, results, strict=True)
         ]
         scores.top(settings.share).save(job.folder / "circuits" / f"{checkpoint.name}.safetensors")
     write_rows(job.folder / "faithfulness.csv", rows, FaithfulnessRow)

@@ -6,16 +6,26 @@ A recipe may start with ``extends: default`` (or ``quick``, ``full``) and then h
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from circuitune.core.errors import InputError
 from circuitune.core.records import Record
 
 BUILT_IN = ("default", "quick", "full")
 Parameter = bool | int | float | str
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("a seed comes twice, and would be no second draw")
+    return seeds
+
+
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class DataRecipe(Record):
@@ -57,7 +67,7 @@ class TuningRecipe(Record):
     """The fine-tunings whose circuits are followed: uniform LoRA of this rank, once per seed."""
 
     rank: int = Field(gt=0)
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: Seeds
 
 
 class DiscoveryRecipe(Record):
@@ -72,10 +82,15 @@ class DiscoveryRecipe(Record):
     quadrature: Literal["midpoint", "left", "right", "gauss"] = "midpoint"
     metric: Literal["auto", "logit_diff", "kl", "nll"] = "auto"
     pairs: int = Field(default=200, gt=0)
-    share: float = Field(default=0.05, gt=0, le=1)
+    share: Share = 0.05
     part: Literal["validation", "test"] = "validation"
     evaluation_pairs: int = Field(default=200, gt=0)
-    shares: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+    shares: tuple[Share, ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """Shares of the faithfulness curve, that of the circuit itself among them."""
+        return tuple(sorted({*self.shares, self.share}))
 
 
 class ContestRecipe(Record):
@@ -85,7 +100,7 @@ class ContestRecipe(Record):
     LoRA of rank ``phase1_rank``, tuned for ``phase1_epochs``.
     """
 
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: Seeds
     rank: int = Field(gt=0)
     critical_rank: int = Field(gt=0)
     critical_layers: int | None = Field(default=None, gt=0)

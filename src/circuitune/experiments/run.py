@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from circuitune.core.atomic import ensure_writable_folder
 from circuitune.experiments.engines.local import Observer, run_jobs
 from circuitune.experiments.estimate import Size
 from circuitune.experiments.inputs import Frozen, validate
@@ -37,8 +38,8 @@ def conduct(frozen: Frozen, folder: Path, workers: int, watch: Watch) -> Run:
     """
     check_destination(folder)
     size = Size() if is_prepared(frozen, folder) else validate(frozen, folder)
-    run = create(folder, frozen.recipe, frozen.files)
-    with locked(folder):
+    with locked(ensure_writable_folder(folder)):
+        run = create(folder, frozen.recipe, frozen.files)
         jobs = plan(frozen.recipe, frozen.model)
         run.prepare(jobs.jobs)
         with watch(jobs.jobs, size) as observer:

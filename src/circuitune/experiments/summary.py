@@ -17,6 +17,7 @@ from circuitune.core.records import (
     SummaryRecord,
     read_record,
 )
+from circuitune.core.statistics import Interval, t_interval
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.store import Run
 
@@ -127,9 +128,9 @@ def _ratio(rows: Sequence[ChangeRow]) -> str:
     if not nulls:
         return f"{said}."
     said = f"{said}; between seeds, where nothing but chance differs, the ratio is {_times(nulls)}"
-    if min(changes) > max(nulls):
-        return f"{said}: larger than that, by {_count(len(nulls), 'comparison')} of seeds."
-    return f"{said}: no larger than that, so it is no mark of learning."
+    found = verdict(changes, nulls)
+    mark = ", so it is no mark of learning" if found.startswith("no larger") else ""
+    return f"{said}: {found}{mark}."
 
 
 def _ratios(rows: Sequence[ChangeRow], role: str) -> list[float]:
@@ -149,7 +150,8 @@ def _critical(rows: Sequence[CriticalRow]) -> str:
     chosen = {rule: _chosen(rows, rule) for rule in dict.fromkeys(row.rule for row in rows)}
     said = "; ".join(f"by the {rule} rule {', '.join(map(str, layers))}" for rule, layers in chosen.items())
     agree = len({frozenset(layers) for layers in chosen.values()}) == 1
-    return f"Layers whose edges changed most in phase 1: {said}; the rules {'agree' if agree else 'disagree'}."
+    rules = "the rules agree" if agree else "the rules disagree"
+    return f"Layers whose edges changed most in phase 1 of the first seed: {said}; {rules}."
 
 
 def _chosen(rows: Sequence[CriticalRow], rule: str) -> list[int]:
@@ -163,17 +165,31 @@ def _against_uniform(rows: Sequence[MethodRow]) -> str:
     budget = "the same" if same else "nearly the same"
     count = f"{budget} number of parameters ({ours[0].parameters:,})"
     said = f"CircuitLoRA reached {a:.1%} and uniform LoRA {b:.1%} with {count}"
-    low, high = _difference(ours, rival)
-    better = "better than" if low > 0 else "worse than" if high < 0 else "no better than"
-    return f"{said}, a difference of {100 * (a - b):+.1f} points: {better} uniform here."
+    return f"{said}, a difference of {100 * (a - b):+.1f} points{_beyond_noise(ours, rival)}."
 
 
-def _difference(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> tuple[float, float]:
-    """Newcombe's interval of the mean difference, from the Wilson intervals of both: test rows only, not seeds."""
-    d = fmean(row.accuracy for row in ours) - fmean(row.accuracy for row in rival)
-    down = hypot(*(row.accuracy - row.low for row in ours), *(row.high - row.accuracy for row in rival)) / len(ours)
-    up = hypot(*(row.high - row.accuracy for row in ours), *(row.accuracy - row.low for row in rival)) / len(ours)
-    return d - down, d + up
+def _beyond_noise(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> str:
+    """What the difference is worth: over test rows for one seed, over seeds for more, a verdict from eight on."""
+    if len(ours) == 1:
+        low, high = _difference(ours[0], rival[0])
+        return f": {_better(low, high)} uniform here"
+    by_seed = {row.seed: row.accuracy for row in rival}
+    interval = t_interval([row.accuracy - by_seed[row.seed] for row in ours])
+    assert isinstance(interval, Interval)
+    low, high = f"{100 * interval.low:+.1f}", f"{100 * interval.high:+.1f}"
+    said = f" (95 % interval over {_count(len(ours), 'seed')}: {low} to {high})"
+    return f"{said}: {_better(interval.low, interval.high)} uniform" if len(ours) >= ENOUGH_SEEDS else said
+
+
+def _better(low: float, high: float) -> str:
+    return "better than" if low > 0 else "worse than" if high < 0 else "no better than"
+
+
+def _difference(ours: MethodRow, rival: MethodRow) -> tuple[float, float]:
+    """Newcombe's interval of a difference of two accuracies, from their Wilson intervals: over test rows only."""
+    d = ours.accuracy - rival.accuracy
+    down = hypot(ours.accuracy - ours.low, rival.high - rival.accuracy)
+    return d - down, d + hypot(ours.high - ours.accuracy, rival.accuracy - rival.low)
 
 
 def _against_random(rows: Sequence[MethodRow]) -> str:
@@ -208,7 +224,8 @@ def _notes(run: Run, plan: Plan, pairs: PairsRecord) -> list[str]:
         f"({pairs.parts[discovery.part]} rows; phase 1 always on validation), interchange ablation.",
         f"Phase 1: LoRA of rank {phase1.ranks.rank}, {_count(phase1.training.epochs, 'epoch')}, measured on "
         "validation; what chooses the layers never sees the test split.",
-        "The null compares the circuits after tuning of two seeds of the same recipe.",
+        "The null compares two fine-tunings of one recipe that differ by their seed: with few seeds a yardstick, "
+        "not a test.",
         "Intervals of accuracy are Wilson's at 95 %; that of a difference is Newcombe's, over test rows, not seeds.",
     ]
     if pairs.metric == "logit_diff" and pairs.wrong == "model":

@@ -62,7 +62,7 @@ def change_tables(run: Run, plan: Plan) -> tuple[list[ChangeRow], list[Transitio
     changes: list[ChangeRow] = []
     steps: list[TransitionRow] = []
     layers: list[LayerRow] = []
-    last: dict[int, Circuit] = {}
+    circuits_by_seed: dict[int, list[Circuit]] = {}
     labels: dict[int, str] = {}
     for job in plan.tuning_circuits:
         paths = _paths(run, job, "circuits")
@@ -71,7 +71,7 @@ def change_tables(run: Run, plan: Plan) -> tuple[list[ChangeRow], list[Transitio
         name = row_label(job)
         change = compare(series[0], series[-1])
         comparison = f"{name}, before against after"
-        last[job.seed], labels[job.seed] = series[-1], f"{name} step {numbers[-1]}"
+        circuits_by_seed[job.seed], labels[job.seed] = series, f"{name} step {numbers[-1]}"
         changes += change_rows(
             change,
             comparison=comparison,
@@ -82,8 +82,11 @@ def change_tables(run: Run, plan: Plan) -> tuple[list[ChangeRow], list[Transitio
         )
         layers += layer_rows(change.layers, comparison=comparison, role="change")
         steps += transition_rows(transitions(series), label=name, seed=job.seed, steps=numbers)
-    if len(last) > 1:
-        null_changes, null_layers = null_rows(seed_nulls(last), comparison="after tuning", labels=labels)
+    if len(circuits_by_seed) > 1:
+        nulls = seed_nulls({seed: series[-1] for seed, series in circuits_by_seed.items()})
+        null_changes, null_layers = null_rows(
+            nulls, comparison="after tuning", labels=labels, series=circuits_by_seed
+        )
         changes, layers = changes + null_changes, layers + null_layers
     return changes, steps, layers
 

@@ -141,6 +141,12 @@ class Anatomy:
         return len(self.blocks)
 
     @property
+    def positions(self) -> int | None:
+        """Most tokens the model reads, where its config says so."""
+        config: Any = self.model.config
+        return getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+
+    @property
     def device(self) -> torch.device:
         """Where token ids go."""
         return next(self.embedding.parameters()).device
@@ -225,6 +231,11 @@ def weight_of(module: nn.Module, inputs: int, like: Tensor) -> Float[Tensor, "I 
         probe[:inputs].fill_diagonal_(1)
         answers = module(probe.unsqueeze(0))[0]
         return answers[:inputs] - answers[inputs]
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor itself, or in float32 what a 16-bit model computed: sums over it must not round to 16 bits."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def concatenated(outputs: Sequence[Tensor]) -> Tensor:

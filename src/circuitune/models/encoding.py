@@ -73,6 +73,20 @@ class EncodedPairs:
     def __len__(self) -> int:
         return self.clean.shape[0]
 
+    def cpu(self) -> "EncodedPairs":
+        """The same pairs in main memory."""
+        tensors = (self.clean, self.corrupted, self.answer, self.wrong, self.mask)
+        return EncodedPairs(*(None if tensor is None else tensor.cpu() for tensor in tensors))  # type: ignore[arg-type]
+
+    def require_context(self, positions: int | None) -> None:
+        """InputError where a prompt has more tokens than a model reads (`positions`; None: any number)."""
+        lengths = self.lengths()
+        if positions is not None and int(lengths.max()) > positions:
+            raise InputError(
+                f"Prompt {int(lengths.argmax()) + 1} has {int(lengths.max())} tokens and the model reads at most "
+                f"{positions}; shorten it or leave it out."
+            )
+
     def rows(self, indices: slice | Sequence[int] | Tensor) -> "EncodedPairs":
         """The chosen rows, as wide as before."""
         places = torch.arange(len(self))[indices if isinstance(indices, slice) else torch.as_tensor(indices)]

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 
-from circuitune.models.anatomy import Anatomy, Block, Norm
+from circuitune.models.anatomy import Anatomy, Block, Norm, at_least_float32
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def forward(anatomy: Anatomy, embeddings_BPD: Float[Tensor, "B P D"], prefix: Pr
     output = anatomy.model(
         inputs_embeds=embeddings_BPD, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1
     )
-    return output.logits[:, -1]
+    return at_least_float32(output.logits[:, -1])
 
 
 @dataclass

@@ -19,8 +19,8 @@ _WORDING = re.compile(rf"(?:{re.escape(INSTRUCTION)})?(\d+) ([+-]) (\d+) =")
 class AddSub:
     """Addition and subtraction; the corruption flips the operator.
 
-    ``Calculate the result of the following arithmetic expression and provide only the final answer: 24 + 46 =``
-    answers `` 70``, corrupted ``... 24 - 46 =``; with ``style="short"`` the prompt is ``24 + 46 =``. Operands
+    ``Calculate the result of the following arithmetic expression and provide only the final answer: 46 + 24 =``
+    answers `` 70``, corrupted ``... 46 - 24 =``; with ``style="short"`` the prompt is ``46 + 24 =``. Operands
     a >= b in 1..limit; an operand pair gives one row per operator, and both stay in one part of a split. At
     most ``size`` rows: the default takes all 5,050 operand pairs of limit 100 and samples those of larger limits.
     """

@@ -38,7 +38,9 @@ def tiny_model(
         for parameter in model.parameters():
             noise = torch.randn_like(parameter)
             parameter.data = (parameter.data + 0.2 * noise) if parameter.ndim == 1 else 0.2 * noise
-    return model.to(dtype=dtype).eval()
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model.eval()
 
 
 def _build(family: Family, layers: int, heads: int, kv_heads: int, width: int) -> PreTrainedModel:
