@@ -43,7 +43,7 @@ def test_rows_are_those_of_a_change_but_for_their_role_and_name():
         role="null",
         before=labels[0],
         after=labels[1],
-        cumulative=cumulative_between(series[0], series[1]),
+        cumulative=rate,
     )
     # With one checkpoint after the start the cumulative null is the two circuits' difference over the start's size.
     assert changes[1].cumulative == pytest.approx((changes[1].added + changes[1].removed) / len(series[0][0]))
