@@ -54,7 +54,7 @@ def test_paths_in_a_recipe_are_meant_from_its_folder(tmp_path: Path, monkeypatch
         ("extends: default\nepoch: 3\n", "field epoch"),
         ("extends: default\ntraining: {epochs: 0}\n", "field training.epochs"),
         ("extends: default\ntraining: {learning_rate: .nan}\n", "field training.learning_rate"),
-        ("extends: default\ncontest: {critical_rank: 4}\n", "larger than rank"),
+        ("extends: default\ncontest: {rank: 4, critical_rank: 4}\n", "larger than rank"),
         ("extends: default\ndata: {task: add_sub, file: a.csv}\n", "either a task or a file"),
         ("extends: default\ndata: {}\n", "either a task or a file"),
         ("extends: default\nname: ../outside\n", "field name"),
