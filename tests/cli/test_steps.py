@@ -45,7 +45,7 @@ def test_discover_train_compare_plan_and_evaluate_fit_together(
 
     short = ["--epochs", "0.05", "--checkpoints", "1", "--batch-size", "64", "--accumulation", "1"]
     tuned = done(capsys, "train", *base, "--rank", "2", "--out", "tuned", *short, "--learning-rate", "0.01")
-    assert [row["split"] for row in tuned["accuracy"]] == ["test", "test"]
+    assert [row["split"] for row in tuned["accuracy"]] == ["validation", "validation"]
 
     done(capsys, "discover", "--model", tuned["adapter"], *TASK, *FEW, "--steps", "2", "--out", "after")
     files = done(capsys, "compare", "base/scores.safetensors", "after/scores.safetensors", "--share", "0.2")

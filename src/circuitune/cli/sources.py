@@ -34,7 +34,7 @@ class PairOptions:
     strict: bool = False
     "Stop if any row breaks a rule, in place of leaving it out."
     part: Part | None = None
-    "Which split to use; by default a task's circuit split, and all rows of a file."
+    "Which split to use; by default the circuit split of a task and all rows of a file (train: validation)."
 
 
 def parameters(settings: tuple[str, ...]) -> dict[str, Any]:

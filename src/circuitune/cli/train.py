@@ -26,8 +26,8 @@ def train(
 ) -> None:
     """Fine-tune with LoRA: one rank everywhere, or the ranks of a plan.
 
-    Trains on the train split, measures accuracy on the test split at every checkpoint, and keeps the
-    checkpoints as PEFT adapters.
+    Trains on the train split, measures accuracy on the validation split at every checkpoint (--part test: on
+    the test split, once the settings are chosen), and keeps the checkpoints as PEFT adapters.
 
     Examples:
       circuitune train --task add_sub --rank 8 --out tuned
@@ -68,6 +68,9 @@ def train(
         raise InputError("Name the ranks: either --rank N or --plan FILE.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is a file or holds other files; choose an empty or new folder.")
+    measured = source.part or "validation"
+    if measured not in ("validation", "test"):
+        raise InputError(f"--part {measured}: accuracy is measured on validation or test.")
     settings = TrainingSettings(
         epochs=epochs,
         learning_rate=learning_rate,
@@ -89,7 +92,7 @@ def train(
             settings,
             config=ranks.to_lora_config(loaded),
             folder=out,
-            evaluate={"test": checked.pairs.split("test")},
+            evaluate={measured: checked.pairs.split(measured)},
             seed=seed,
             label=f"train seed {seed}",
             arm="plan" if plan is not None else "uniform",
