@@ -40,7 +40,7 @@ class Recipe:
 
 RECIPES = {
     "add_sub": Recipe({"limit": 100, "style": "short"}, epochs=3),
-    "sequence": Recipe({"style": "short"}, epochs=5),
+    "sequence": Recipe({"style": "short"}, epochs=10),
     "function": Recipe(epochs=3),
     "comparison": Recipe(epochs=5, learning_rate=3e-3),
     "complex_ioi": Recipe(epochs=5),
