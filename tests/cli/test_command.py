@@ -1,7 +1,7 @@
 import re
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -23,10 +23,16 @@ def test_help_imports_nothing_heavy_and_is_quick():
     )
     times: list[float] = []
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = processor_seconds()
         subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
-        times.append(time.perf_counter() - begun)
+        times.append(processor_seconds() - begun)
     assert min(times) < 0.3
+
+
+def processor_seconds() -> float:
+    """What the children of this process have used so far; the clock would count a busy machine's other work too."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str]):
