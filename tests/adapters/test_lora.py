@@ -6,8 +6,9 @@ from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 
+from adapters.ranks import ranks_of
 from circuitune.adapters.allocation import RankPlan
-from circuitune.adapters.lora import attach, module_ranks, save_adapter, verify
+from circuitune.adapters.lora import attach, save_adapter, verify
 from circuitune.core.errors import InputError, MachineError
 from circuitune.models.anatomy import anatomy_of
 from circuitune.testing import tiny_model
@@ -47,14 +48,14 @@ def test_a_plan_survives_save_reload_and_merge(family, save, tmp_path):
     # Twelve layers: a careless pattern for layer 1 would also match layer 11.
     plan = RankPlan.two_level(build(family, 12), [1, 0, 11], rank=2, critical_rank=5)
     model = trained(build(family, 12), plan)
-    assert module_ranks(model) == plan.ranks
+    assert ranks_of(model) == plan.ranks
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == plan.count
     expected = logits(model)
     assert not torch.allclose(expected, logits(build(family, 12)), atol=1e-2)
 
     save(model, tmp_path / "adapter")
     again = PeftModel.from_pretrained(build(family, 12), tmp_path / "adapter")
-    assert module_ranks(again) == plan.ranks
+    assert ranks_of(again) == plan.ranks
     torch.testing.assert_close(logits(again), expected, rtol=0, atol=0)
 
     merged = again.merge_and_unload()
@@ -75,7 +76,7 @@ def test_modules_of_rank_zero_get_nothing():
     model = build("llama")
     plan = RankPlan.two_level(model, [2], rank=0, critical_rank=4)
     adapted = attach(model, plan, seed=0)
-    assert set(module_ranks(adapted)) == set(anatomy_of(adapted).blocks[2].linears)
+    assert set(ranks_of(adapted)) == set(anatomy_of(adapted).blocks[2].linears)
 
 
 def test_the_seed_alone_decides_the_weights_and_global_state_is_kept():

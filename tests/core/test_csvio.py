@@ -65,7 +65,7 @@ def test_numpy_numbers_are_written_as_numbers(tmp_path):
 
 def test_an_empty_table_has_its_header(tmp_path):
     write_rows(tmp_path / "t.csv", [], CriticalRow)
-    assert (tmp_path / "t.csv").read_text() == "rule,layer,importance,place,chosen\n"
+    assert (tmp_path / "t.csv").read_text() == "seed,rule,layer,importance,place,chosen\n"
     assert read_rows(tmp_path / "t.csv", CriticalRow) == []
 
 
@@ -73,13 +73,13 @@ def test_an_empty_table_has_its_header(tmp_path):
     ("text", "reason"),
     [
         (None, "cannot be read as a table"),
-        ("", "header must be rule,layer,importance,place,chosen"),
-        ("layer,rule\n", "header must be rule"),
-        ("rule,layer,importance,place,chosen\nr,1,0.5,1\n", "line 2, has 4 cells, not 5"),
-        ("rule,layer,importance,place,chosen\nr,1,0.5,1,true\nr,x,0.5,1,true\n", "line 3, column layer"),
-        ("rule,layer,importance,place,chosen\nr,1,,1,true\n", "line 2, column importance"),
-        ("rule,layer,importance,place,chosen\nr,1,nan,1,true\n", "line 2, column importance"),
-        ('rule,layer,importance,place,chosen\n"r,1,0.5,1,true\n', "cannot be read as a table"),
+        ("", "header must be seed,rule,layer,importance,place,chosen"),
+        ("layer,rule\n", "header must be seed"),
+        ("seed,rule,layer,importance,place,chosen\n0,r,1,0.5,1\n", "line 2, has 5 cells, not 6"),
+        ("seed,rule,layer,importance,place,chosen\n0,r,1,0.5,1,true\n0,r,x,0.5,1,true\n", "line 3, column layer"),
+        ("seed,rule,layer,importance,place,chosen\n0,r,1,,1,true\n", "line 2, column importance"),
+        ("seed,rule,layer,importance,place,chosen\n0,r,1,nan,1,true\n", "line 2, column importance"),
+        ('seed,rule,layer,importance,place,chosen\n0,"r,1,0.5,1,true\n', "cannot be read as a table"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_by_file_and_line(tmp_path, text, reason):

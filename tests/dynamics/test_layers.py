@@ -217,7 +217,8 @@ def test_an_importance_that_is_not_finite_is_a_machine_error():
 
 
 def test_critical_rows_give_every_layer_its_place():
-    rows = critical_rows("released", [1.0, 3.0, 2.0, 3.0], 2)
+    rows = critical_rows("released", [1.0, 3.0, 2.0, 3.0], 2, seed=7)
+    assert {(row.seed, row.rule) for row in rows} == {(7, "released")}
     assert [(row.layer, row.importance, row.place, row.chosen) for row in rows] == [
         (0, 1.0, 4, False),
         (1, 3.0, 1, True),

@@ -303,8 +303,13 @@ def _critical(graph: Wiring, tuning: Tuning) -> list[records.CriticalRow]:
         for place, index in enumerate(order, start=1):
             rows.append(
                 records.CriticalRow(
-                    rule=rule, layer=index, importance=float(importance[index]), place=place, chosen=place <= 2
-                )
+                    seed=tuning.seed,
+                    rule=rule,
+                    layer=index,
+                    importance=float(importance[index]),
+                    place=place,
+                    chosen=place <= 2,
+                )  # fmt: skip
             )
     return rows
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from peft import PeftModel
 
+from adapters.ranks import ranks_of
 from circuitune.adapters.allocation import RankPlan
-from circuitune.adapters.lora import module_ranks
 from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError, MachineError
 from circuitune.core.records import AccuracyRow
@@ -60,7 +60,7 @@ def test_learns_and_its_checkpoints_are_the_models_that_were_measured(family, to
     for row in result.rows:
         base = tiny_model(family, kv_heads=2 if family == "llama" else None)
         saved = PeftModel.from_pretrained(base, tmp_path / f"checkpoints/step-{row.step:05d}")
-        assert module_ranks(saved) == module_ranks(result.model)
+        assert ranks_of(saved) == ranks_of(result.model)
         answers = answer(saved, inputs)
         assert int(answers.correct.sum()) == row.correct
         assert float(answers.loss.double().mean()) == row.loss

@@ -51,11 +51,6 @@ def attach(model: PreTrainedModel, plan: RankPlan | PeftConfig, seed: int) -> Pe
     return adapted
 
 
-def module_ranks(model: PeftModel) -> dict[str, int]:
-    """Full module name -> the rank it really has, read from the shape of its LoRA factors."""
-    return {name: _rank(layer) for name, layer in _lora_layers(model).items()}
-
-
 def verify(model: PeftModel, config: LoraConfig) -> None:
     """Compare every module's LoRA rank and scale to what `config` says, and every name in it to a module."""
     layers = _lora_layers(model)

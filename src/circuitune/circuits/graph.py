@@ -189,3 +189,12 @@ class Graph:
     def collapse(self) -> "Graph":
         """The same graph with one destination per head."""
         return Graph(self.layers, self.heads, self.kv_heads, self.parallel, collapsed=True)
+
+
+def require_same_graph(first: Graph, second: Graph) -> None:
+    """InputError where two things of different model shapes, or only one of them collapsed, are compared."""
+    if first != second:
+        raise InputError(
+            f"The two belong to different graphs ({first} and {second}); "
+            "collapse both, or compare models of one shape."
+        )

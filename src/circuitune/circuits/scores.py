@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from circuitune.circuits.graph import Graph
+from circuitune.circuits.graph import Graph, require_same_graph
 from circuitune.circuits.selection import above, edge_count, prune, strongest
 from circuitune.core import tensors
 from circuitune.core.errors import InputError
@@ -162,19 +162,12 @@ class Circuit:
         return self._combine(other, self.mask ^ other.mask, "symmetric difference")
 
     def _combine(self, other: "Circuit", mask: Tensor, operation: str) -> "Circuit":
-        self._require_same_graph(other)
+        require_same_graph(self.graph, other.graph)
         return Circuit(mask, self.graph, None, {"operation": operation})
-
-    def _require_same_graph(self, other: "Circuit") -> None:
-        if self.graph != other.graph:
-            raise InputError(
-                f"The two circuits belong to different graphs ({self.graph} and {other.graph}); "
-                "collapse both, or compare circuits of one model shape."
-            )
 
     def jaccard(self, other: "Circuit") -> float:
         """Edges in both divided by edges in either; 1 for two empty circuits."""
-        self._require_same_graph(other)
+        require_same_graph(self.graph, other.graph)
         union = int((self.mask | other.mask).sum())
         return int((self.mask & other.mask).sum()) / union if union else 1.0
 

@@ -156,8 +156,12 @@ class LayerRow(Record):
 
 
 class CriticalRow(Record):
-    """critical_layers.csv: a layer's importance by one rule; ``place`` 1 is highest, ``chosen`` the top K."""
+    """critical_layers.csv: a layer's importance by one rule, from the circuits around one seed's phase 1.
 
+    ``place`` 1 is highest, ``chosen`` the top K.
+    """
+
+    seed: int
     rule: str
     layer: int
     importance: float

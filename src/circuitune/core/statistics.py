@@ -1,7 +1,6 @@
 """Intervals for proportions, means and ratios. Arrays in, small frozen results out; seeded, so equal everywhere."""
 
 import math
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -46,17 +45,6 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(p, low, high)
 
 
-def bootstrap_mean(values: ArrayLike, resamples: int = 2000, seed: int = 0, level: float = 0.95) -> Interval:
-    """Percentile bootstrap interval of the mean of ``values`` [n], n >= 1.
-
-    Raises:
-        MachineError: a value is not finite.
-    """
-    array = _finite(values)
-    means = _resampled_means(array[None], resamples, seed)[0]
-    return _percentile(float(array.mean()), means, level)
-
-
 def bootstrap_ratio(
     numerator: ArrayLike, denominator: ArrayLike, resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> Interval | Undefined:
@@ -95,12 +83,6 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval | Undefined:
     error = float(array.std(ddof=1)) / math.sqrt(array.size)
     half = float(stats.t.ppf((1 + level) / 2, array.size - 1)) * error
     return Interval(mean, mean - half, mean + half)
-
-
-def jaccard(a: AbstractSet[object], b: AbstractSet[object]) -> float:
-    """Size of the intersection over size of the union; 1 for two empty sets."""
-    union = len(a | b)
-    return len(a & b) / union if union else 1.0
 
 
 def _finite(values: ArrayLike) -> Floats:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from circuitune.circuits.graph import require_same_graph
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.errors import InputError
 from circuitune.core.records import ChangeRow, ComparisonRole, Kind, TransitionRow
@@ -12,7 +13,6 @@ from circuitune.dynamics.layers import (
     STUDY_SHARE,
     LayerChange,
     layer_changes,
-    require_same_graph,
     sources_among,
 )
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitune.circuits.graph import Graph
+from circuitune.circuits.graph import Graph, require_same_graph
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.errors import InputError, MachineError
 from circuitune.core.records import ComparisonRole, CriticalRow, Kind, LayerRow, Side
@@ -133,24 +133,24 @@ def critical_layers(importance: Float[Tensor, "L"] | Sequence[float], k: int) ->
     return tuple(sorted(range(len(values)), key=lambda layer: (-values[layer], layer))[:k])
 
 
-def critical_rows(rule: str, importance: Float[Tensor, "L"] | Sequence[float], k: int) -> list[CriticalRow]:
-    """Rows of critical_layers.csv, by layer, with the top ``k`` chosen."""
+def critical_rows(
+    rule: str, importance: Float[Tensor, "L"] | Sequence[float], k: int, *, seed: int
+) -> list[CriticalRow]:
+    """Rows of critical_layers.csv for the fine-tuning of one seed, by layer, with the top ``k`` chosen."""
     values = _floats(importance)
     order = critical_layers(values, len(values))
     chosen = critical_layers(values, k)
     return [
-        CriticalRow(rule=rule, layer=layer, importance=value, place=order.index(layer) + 1, chosen=layer in chosen)
+        CriticalRow(
+            seed=seed,
+            rule=rule,
+            layer=layer,
+            importance=value,
+            place=order.index(layer) + 1,
+            chosen=layer in chosen,
+        )
         for layer, value in enumerate(values)
     ]
-
-
-def require_same_graph(first: Graph, second: Graph) -> None:
-    """InputError where two things of different model shapes, or only one of them collapsed, are compared."""
-    if first != second:
-        raise InputError(
-            f"The two belong to different graphs ({first} and {second}); "
-            "collapse both, or compare models of one shape."
-        )
 
 
 def sources_among(names: AbstractSet[str], graph: Graph) -> Bool[Tensor, "S"]:

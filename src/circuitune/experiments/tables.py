@@ -25,7 +25,7 @@ from circuitune.dynamics.nulls import null_rows, seed_nulls
 from circuitune.experiments.inputs import critical_count
 from circuitune.experiments.job import PLAN, by_step, row_label, step_of
 from circuitune.experiments.plan import Plan
-from circuitune.experiments.specs import DiscoverSpec, TrainSpec
+from circuitune.experiments.specs import DiscoverSpec, RankSpec, TrainSpec
 from circuitune.experiments.store import Run
 
 CRITICAL_RULES = ("released", "normalised")
@@ -92,12 +92,16 @@ def change_tables(run: Run, plan: Plan) -> tuple[list[ChangeRow], list[Transitio
 
 
 def critical(run: Run, plan: Plan) -> list[CriticalRow]:
-    """Importance of every layer by both rules, from the first seed's circuits around phase 1."""
-    paths = _paths(run, plan.phase1_circuits[0], "scores")
+    """Importance of every layer by both rules, from the circuits around each seed's phase 1."""
+    return [row for job in plan.phase1_circuits for row in _critical(run, job, plan.methods[0].ranks)]
+
+
+def _critical(run: Run, job: DiscoverSpec, ranks: RankSpec) -> list[CriticalRow]:
+    paths = _paths(run, job, "scores")
     before, after = EdgeScores.load(paths[0]), EdgeScores.load(paths[-1])
-    count = critical_count(plan.methods[0].ranks.critical_layers, before.graph.layers)
+    count = critical_count(ranks.critical_layers, before.graph.layers)
     rules = ((rule, layer_importance(before, after, rule)) for rule in CRITICAL_RULES)
-    return [row for rule, importance in rules for row in critical_rows(rule, importance, count)]
+    return [row for rule, importance in rules for row in critical_rows(rule, importance, count, seed=job.seed)]
 
 
 def methods(run: Run, plan: Plan) -> list[MethodRow]:
