@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from circuitune.core.errors import InputError
 from circuitune.models.answering import answer, fill_wrong
 from circuitune.models.encoding import PADDING, EncodedPairs, encode
 from circuitune.models.loading import load
@@ -35,6 +36,14 @@ def test_single_tokens_against_a_plain_run(model):
     assert said.predicted.tolist() == logits.argmax(-1).tolist()
     expected = torch.nn.functional.cross_entropy(logits, answers, reduction="none")
     torch.testing.assert_close(said.loss, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_prompt_longer_than_the_model_reads_is_named():
+    small = tiny_model("gpt2")
+    positions = small.config.n_positions
+    prompts = random_tokens(2, positions + 1)
+    with pytest.raises(InputError, match=rf"{positions + 1} tokens and the model reads at most {positions}"):
+        answer(small, EncodedPairs(prompts, prompts, random_tokens(2)))
 
 
 def test_longer_answers_are_judged_token_by_token(model):

@@ -10,6 +10,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from circuitune.models.anatomy import anatomy_of
 from circuitune.models.encoding import PADDING, EncodedPairs
 from circuitune.models.running import prepared
 from circuitune.tasks.pairs import Pair, PairSet
@@ -34,8 +35,9 @@ class Answers:
 def answer(model: PreTrainedModel | PeftModel, inputs: EncodedPairs, batch_size: int = 256) -> Answers:
     """Let the model answer the clean prompts; it runs in eval mode and is left as it was.
 
-    Rows are grouped by length, so no padding reaches the model.
+    Rows are grouped by length, so no padding reaches the model. InputError where a prompt is longer than it reads.
     """
+    inputs.require_context(anatomy_of(model).positions)
     n = len(inputs)
     correct, loss = torch.zeros(n, dtype=torch.bool), torch.zeros(n)
     predicted = torch.zeros(n, dtype=torch.int64)
