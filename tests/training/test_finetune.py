@@ -15,6 +15,7 @@ from circuitune.core.errors import InputError, MachineError
 from circuitune.core.records import AccuracyRow
 from circuitune.models.answering import answer
 from circuitune.models.encoding import encode
+from circuitune.tasks.pairs import Pair, PairSet
 from circuitune.testing import tiny_model
 from circuitune.training.finetune import TrainingRow, finetune
 from circuitune.training.methods import TrainingSettings
@@ -102,7 +103,7 @@ import torch
 
 folder, tests = sys.argv[1:]
 torch.set_num_threads(1)
-sys.path.insert(0, tests)
+sys.path[:0] = [tests, str(Path(tests).parent)]
 import conftest
 import test_finetune
 
@@ -174,6 +175,21 @@ def test_a_loss_that_is_not_finite_is_a_machine_error_that_names_the_step(tokeni
     settings = TrainingSettings(max_steps=6, learning_rate=1e30, batch_size=24, accumulation=1, warmup_steps=0)
     with pytest.raises(MachineError, match=r"at step 2; lower the learning rate"):
         run(tokenizer, sums, tmp_path, settings=TrainingSettings(**{**vars(settings), "checkpoints": 1}))
+
+
+@pytest.mark.parametrize("part", ["train", "evaluate"])
+def test_a_row_longer_than_the_model_reads_is_named_and_nothing_is_written(part, tokenizer, sums, tmp_path):
+    prompt = " ".join(["1 +"] * 31 + ["1 ="])  # 64 tokens: as many as the model reads
+
+    def tuned(answer, folder):
+        long = PairSet("sums", (*sums, Pair(prompt, prompt.replace("1 =", "2 ="), answer, None, "long")))
+        given = {"train": sums, "evaluate": {"test": sums}, part: long if part == "train" else {"test": long}}
+        run(tokenizer, given.pop("train"), folder, family="gpt2", **given)
+
+    tuned(" 32", tmp_path / "fits")
+    with pytest.raises(InputError, match="Pair 25 of sums has 65 tokens and the model reads at most 64"):
+        tuned(" 32 32", tmp_path / "too long")  # the first token of the answer is run, too
+    assert not any((tmp_path / "too long").iterdir())
 
 
 def test_what_cannot_be_trained_is_refused(tokenizer, sums, tmp_path):

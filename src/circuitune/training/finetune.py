@@ -20,11 +20,12 @@ from circuitune.core.atomic import ensure_writable_folder
 from circuitune.core.csvio import write_rows
 from circuitune.core.records import AccuracyRow, Record
 from circuitune.core.seeding import derived_seed, forked
-from circuitune.models.encoding import encode
+from circuitune.models.anatomy import anatomy_of
+from circuitune.models.encoding import EncodedPairs, encode
 from circuitune.tasks.pairs import PairSet
 from circuitune.training.callbacks import Checkpoints, Measurement, Progress, ReportProgress
 from circuitune.training.methods import TrainingSettings, checkpoint_steps
-from circuitune.training.rows import AnswerRows, answer_rows
+from circuitune.training.rows import AnswerRows, answer_rows, require_context
 from circuitune.training.trainer import AnswerTrainer
 
 
@@ -85,13 +86,14 @@ def finetune(
         progress: called after every step with the steps done and the steps in all.
 
     Raises:
-        InputError: no rows to train or measure on, an unwritable folder, a model that has an adapter already.
+        InputError: no rows to train or measure on, or one longer than the model reads, an unwritable folder, a model
+            that has an adapter already.
         MachineError: the loss or a weight is not finite (names the step), or the disk refuses a file.
     """
     ensure_writable_folder(folder)
-    rows = answer_rows(encode(train, tokenizer))
+    inputs = {split: _encoded(pairs, tokenizer, model) for split, pairs in evaluate.items()}
+    rows = answer_rows(_encoded(train, tokenizer, model))
     total = settings.steps(len(rows))
-    inputs = {split: encode(pairs, tokenizer) for split, pairs in evaluate.items()}
     adapted = attach(model, config, derived_seed(seed, "adapter"))
     checkpoints = Checkpoints(
         adapted,
@@ -101,11 +103,22 @@ def finetune(
     )
     callbacks: list[TrainerCallback] = [checkpoints, *([Progress(progress)] if progress else [])]
     losses = _train(adapted, rows, settings, folder, derived_seed(seed, "training"), callbacks)
-    write_rows(folder / "accuracy.csv", checkpoints.rows, AccuracyRow)
-    write_rows(
-        folder / "training.csv", [TrainingRow(step=step, loss=loss) for step, loss in losses.items()], TrainingRow
-    )
+    _write_tables(folder, checkpoints.rows, losses)
     return TrainingResult(adapted.eval(), tuple(checkpoints.rows), checkpoints.steps, folder)
+
+
+def _encoded(pairs: PairSet, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> EncodedPairs:
+    """Pairs as token ids, none longer than the model reads."""
+    inputs = encode(pairs, tokenizer)
+    name = f"the {pairs.part} part of {pairs.name}" if pairs.part else pairs.name
+    require_context(inputs, anatomy_of(model).positions, name)
+    return inputs
+
+
+def _write_tables(folder: Path, accuracy: list[AccuracyRow], losses: Mapping[int, float]) -> None:
+    write_rows(folder / "accuracy.csv", accuracy, AccuracyRow)
+    steps = [TrainingRow(step=step, loss=loss) for step, loss in losses.items()]
+    write_rows(folder / "training.csv", steps, TrainingRow)
 
 
 def _train(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from circuitune.core.errors import InputError
 from circuitune.models.encoding import EncodedPairs
 
 IGNORED = -100
@@ -74,3 +75,14 @@ def answer_rows(inputs: EncodedPairs) -> AnswerRows:
         tokens_BP[index, : len(tokens)] = torch.tensor(tokens)
         labels_BP[index, : len(labels)] = torch.tensor(labels)
     return AnswerRows(tokens_BP, labels_BP, lengths)
+
+
+def require_context(inputs: EncodedPairs, positions: int | None, name: str) -> None:
+    """InputError where a prompt and what is run of its answer are longer than a model reads (None: any length)."""
+    answers = (inputs.answer.reshape(len(inputs), -1) != IGNORED).sum(1)
+    lengths = inputs.lengths() + answers - 1
+    if positions is not None and int(lengths.max()) > positions:
+        raise InputError(
+            f"Pair {int(lengths.argmax()) + 1} of {name} has {int(lengths.max())} tokens and the model reads at most "
+            f"{positions}; shorten it or leave it out."
+        )
