@@ -22,7 +22,8 @@ class Answers:
     """A model's answers to n prompts, on the CPU.
 
     Attributes:
-        correct: the answer is the most likely continuation, token by token (each given the answer so far).
+        correct: the answer is what greedy decoding says, token by token (what it says after the answer is not
+            judged); with sets of answers, the most likely token is any of the right ones.
         loss: negative log-likelihood of the answer in nats, summed over its tokens.
         predicted: the most likely first token.
     """
@@ -46,10 +47,16 @@ def answer(model: PreTrainedModel | PeftModel, inputs: EncodedPairs, batch_size:
             logits_BTV = _logits(model, torch.cat([tokens_BP, answer_BT[:, :-1]], 1), answer_BT.shape[1])
             guess_BT = logits_BTV.argmax(-1)
             chosen_BT = logits_BTV.log_softmax(-1).gather(-1, answer_BT[..., None])[..., 0]
-            correct[rows] = (guess_BT == answer_BT).all(1)
+            correct[rows] = _right(inputs, rows, guess_BT, answer_BT)
             loss[rows] = -chosen_BT.sum(1)
             predicted[rows] = guess_BT[:, 0]
     return Answers(correct, loss, predicted)
+
+
+def _right(inputs: EncodedPairs, rows: Tensor, guess_BT: Tensor, answer_BT: Tensor) -> Bool[Tensor, "B"]:
+    if inputs.answer_set is None:
+        return (guess_BT == answer_BT).all(1)
+    return (guess_BT == inputs.answer_set[rows.to(inputs.answer_set.device)].cpu()).any(1)
 
 
 def fill_wrong(pairs: PairSet, model: PreTrainedModel | PeftModel, tokenizer: Tokenizer) -> PairSet:

@@ -1,8 +1,8 @@
 """A ``PairSet`` as token ids: what the engine, training and accuracy run on."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Int
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from circuitune.core.errors import InputError
 from circuitune.tasks.pairs import PairSet
-from circuitune.tasks.tokens import Tokenizer, answer_ids, decoded, prompt_ids
+from circuitune.tasks.tokens import Tokenizer, answer_ids, decoded, prompt_ids, set_ids
 
 PADDING = -100
 """Fills the places of shorter answers, as in the labels of Transformers."""
@@ -22,7 +22,9 @@ class EncodedPairs:
 
     ``clean`` and ``corrupted``: int64 [n, positions], of equal length row by row; ``mask``: bool
     [n, positions], True = real token, padded on one side (None: nothing is padded). ``answer``: int64 [n], or
-    [n, tokens] padded with -100; ``wrong``: the same shape, or None. InputError where they do not fit.
+    [n, tokens] padded with -100; ``wrong``: the same shape, or None. Where many single tokens are right,
+    ``answer_set`` has them all and ``wrong_set`` the wrong ones: int64 [n, k], each with a k of its own, padded
+    with -100; then ``answer`` is [n]. InputError where they do not fit.
     """
 
     clean: Int[Tensor, "n positions"]
@@ -30,9 +32,11 @@ class EncodedPairs:
     answer: Int[Tensor, "n"] | Int[Tensor, "n tokens"]
     wrong: Int[Tensor, "n"] | Int[Tensor, "n tokens"] | None = None
     mask: Bool[Tensor, "n positions"] | None = None
+    answer_set: Int[Tensor, "n k"] | None = None
+    wrong_set: Int[Tensor, "n j"] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("clean", "corrupted", "answer", "wrong"):
+        for name in ("clean", "corrupted", "answer", "wrong", "answer_set", "wrong_set"):
             tensor: Tensor | None = getattr(self, name)
             if tensor is not None and tensor.dtype != torch.int64:
                 raise InputError(f"{name} must hold int64 token ids, not {tensor.dtype}.")
@@ -44,6 +48,7 @@ class EncodedPairs:
                 "they must have one shape (pad both alike and give a mask)."
             )
         self._check_answers()
+        self._check_sets()
         self._check_mask()
 
     def _check_answers(self) -> None:
@@ -58,6 +63,19 @@ class EncodedPairs:
         for name, ids in (("answer", self.answer), ("wrong", self.wrong)):
             if ids is not None and bool((ids.reshape(len(self), -1)[:, 0] < 0).any()):
                 raise InputError(f"{name} has a row without a token; padding ({PADDING}) belongs at the end.")
+
+    def _check_sets(self) -> None:
+        if (self.answer_set is None) != (self.wrong_set is None):
+            raise InputError("answer_set and wrong_set belong together; give both or none.")
+        for name, ids in (("answer_set", self.answer_set), ("wrong_set", self.wrong_set)):
+            if ids is None:
+                continue
+            if ids.ndim != 2 or ids.shape[0] != len(self) or 0 in ids.shape:
+                raise InputError(f"{name} must be [{len(self)}, ids], not {list(ids.shape)}.")
+            if bool((ids[:, 0] < 0).any()):
+                raise InputError(f"{name} has a row without a token; padding ({PADDING}) belongs at the end.")
+            if self.answer.ndim != 1:
+                raise InputError(f"{name} holds single tokens, and these answers have several; leave it out.")
 
     def _check_mask(self) -> None:
         if self.mask is None:
@@ -75,8 +93,12 @@ class EncodedPairs:
 
     def cpu(self) -> "EncodedPairs":
         """The same pairs in main memory."""
-        tensors = (self.clean, self.corrupted, self.answer, self.wrong, self.mask)
-        return EncodedPairs(*(None if tensor is None else tensor.cpu() for tensor in tensors))  # type: ignore[arg-type]
+        return self._each(lambda tensor: tensor.cpu())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "EncodedPairs":
+        """The same change made to every tensor there is."""
+        tensors = (getattr(self, field.name) for field in fields(self))
+        return EncodedPairs(*(None if tensor is None else change(tensor) for tensor in tensors))  # type: ignore[arg-type]
 
     def require_context(self, positions: int | None) -> None:
         """InputError where a prompt has more tokens than a model reads (`positions`; None: any number)."""
@@ -91,16 +113,7 @@ class EncodedPairs:
         """The chosen rows, as wide as before."""
         places = torch.arange(len(self))[indices if isinstance(indices, slice) else torch.as_tensor(indices)]
 
-        def take(tensor: Tensor) -> Tensor:
-            return tensor[places.to(tensor.device)]
-
-        return EncodedPairs(
-            take(self.clean),
-            take(self.corrupted),
-            take(self.answer),
-            None if self.wrong is None else take(self.wrong),
-            None if self.mask is None else take(self.mask),
-        )
+        return self._each(lambda tensor: tensor[places.to(tensor.device)])
 
     def lengths(self) -> Int[Tensor, "n"]:
         """Number of real tokens of each prompt."""
@@ -122,9 +135,10 @@ class EncodedPairs:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all ids and the mask: equal inputs, equal digest."""
+        """SHA-256 of all ids and the mask: equal inputs, equal digest (sets count only where there are any)."""
         content = hashlib.sha256()
-        for tensor in (self.clean, self.corrupted, self.answer, self.wrong, self.mask):
+        sets = () if self.answer_set is None else (self.answer_set, self.wrong_set)
+        for tensor in (self.clean, self.corrupted, self.answer, self.wrong, self.mask, *sets):
             if tensor is None:
                 content.update(b"none;")
                 continue
@@ -139,8 +153,9 @@ def encode(pairs: PairSet, tokenizer: Tokenizer) -> EncodedPairs:
 
     Prompts carry the special tokens that the tokenizer adds by default and are padded on the right (no mask
     where nothing is); answers carry none. ``answer`` and ``wrong`` are [n] where every one is a single token;
-    ``wrong`` is None unless every pair has one. InputError where a pair's prompts differ in token length, or
-    there is no pair.
+    ``wrong`` is None unless every pair has one, and so are the sets of answers, from which members that this
+    tokenizer splits are left out. InputError where a pair's prompts differ in token length, a set has no member
+    of one token, or there is no pair.
     """
     if not len(pairs):
         raise InputError(f"{pairs.name} has no pairs to encode; choose another part or more rows.")
@@ -166,7 +181,25 @@ def encode(pairs: PairSet, tokenizer: Tokenizer) -> EncodedPairs:
         _answers(answers, tokens),
         None if wrongs is None else _answers(wrongs, tokens),
         None if bool(mask.all()) else mask,
+        *_sets(pairs, prompts, tokenizer),
     )
+
+
+def _sets(pairs: PairSet, prompts: list[str], tokenizer: Tokenizer) -> tuple[Tensor | None, Tensor | None]:
+    """Ids of the right and of the wrong answers, each padded; None unless every pair has both sets."""
+    right = [pair.answer_set for pair in pairs if pair.answer_set is not None]
+    wrong = [pair.wrong_set for pair in pairs if pair.wrong_set is not None]
+    if len(right) < len(pairs) or len(wrong) < len(pairs):
+        return None, None
+    ids = [set_ids(tokenizer, prompts, members) for members in (right, wrong)]
+    for place, pair in enumerate(pairs):
+        if not all(rows[place] for rows in ids):
+            raise InputError(
+                f"{pairs.name}: {pair.clean!r} has no right or no wrong answer of one token; "
+                "leave such rows out with circuitune.tasks.checks.check."
+            )
+    one, other = (_padded(rows, max(map(len, rows)), PADDING) for rows in ids)
+    return one, other
 
 
 def _filler(tokenizer: Tokenizer) -> int:

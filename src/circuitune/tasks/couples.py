@@ -14,11 +14,18 @@ from circuitune.tasks.splits import Draw
 T = TypeVar("T")
 
 
-def mirrored(one: str, one_answer: str, other: str, other_answer: str, group: str) -> tuple[Pair, Pair]:
-    """The two rows of a couple of prompts with their answers."""
+def mirrored(
+    one: str,
+    one_answer: str,
+    other: str,
+    other_answer: str,
+    group: str,
+    kinds: tuple[str | None, str | None] = (None, None),
+) -> tuple[Pair, Pair]:
+    """The two rows of a couple of prompts with their answers and kinds."""
     return (
-        Pair(one, other, one_answer, other_answer, group),
-        Pair(other, one, other_answer, one_answer, group),
+        Pair(one, other, one_answer, other_answer, group, kind=kinds[0]),
+        Pair(other, one, other_answer, one_answer, group, kind=kinds[1]),
     )
 
 
@@ -40,3 +47,8 @@ def number_pair(place: int) -> tuple[int, int]:
     """Number pair a >= b >= 1 at a place in the order (1, 1), (2, 1), (2, 2), (3, 1), ..."""
     a = (isqrt(8 * place + 1) + 1) // 2  # the largest a with a (a - 1) / 2 <= place
     return a, place - a * (a - 1) // 2 + 1
+
+
+def operands(a: int, b: int) -> str:
+    """The group of two operands, whichever comes first."""
+    return f"{max(a, b)} and {min(a, b)}"

@@ -4,12 +4,16 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import canonical_json
 from circuitune.tasks.splits import SHARES, Draw, Part, assign
+
+if TYPE_CHECKING:
+    from circuitune.tasks.chat import ChatTokenizer
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,9 @@ class Pair:
     answers the corrupted prompt (None where that has no answer). Pairs of one ``group`` (the same operands,
     say) never land in different parts. ``row`` is the 1-based data row of the file a pair came from.
     ``answer_id`` and ``wrong_id`` stand in for texts that a file gives as token ids: then ``answer`` is ""
-    until ``tokens.decoded`` fills it in.
+    until ``tokens.decoded`` fills it in. ``kind`` is what balance is counted by, an operator say. Where many
+    answers are right, ``answer_set`` holds all of them and ``wrong_set`` the wrong ones; ``answer`` and
+    ``wrong`` are one of each.
     """
 
     clean: str
@@ -31,6 +37,9 @@ class Pair:
     row: int | None = None
     answer_id: int | None = None
     wrong_id: int | None = None
+    kind: str | None = None
+    answer_set: tuple[str, ...] | None = None
+    wrong_set: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,8 +91,13 @@ class PairSet:
     @property
     def digest(self) -> str:
         """SHA-256 of the pairs in their order: equal content, equal digest, wherever it came from."""
-        rows = [[p.clean, p.corrupted, p.answer, p.wrong, p.group, p.answer_id, p.wrong_id] for p in self.pairs]
-        return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
+        return hashlib.sha256(canonical_json([_content(pair) for pair in self.pairs]).encode()).hexdigest()
+
+    def chat(self, tokenizer: "ChatTokenizer") -> "PairSet":
+        """The pairs as a user's message to a chat model and the answer as its reply; see ``chat``."""
+        from circuitune.tasks.chat import wrapped  # chat builds PairSets
+
+        return wrapped(self, tokenizer)
 
     def to_jsonl(self, path: Path) -> None:
         """Write one line about the set and one per pair; see ``storage``."""
@@ -97,3 +111,10 @@ class PairSet:
         from circuitune.tasks.storage import read_jsonl
 
         return read_jsonl(path)
+
+
+def _content(pair: Pair) -> tuple[object, ...]:
+    """What a digest covers; sets only where there are any, so that other pairs keep the digests they always had."""
+    texts = (pair.clean, pair.corrupted, pair.answer, pair.wrong, pair.group, pair.answer_id, pair.wrong_id)
+    sets = () if pair.answer_set is None and pair.wrong_set is None else (pair.answer_set, pair.wrong_set)
+    return *texts, *sets

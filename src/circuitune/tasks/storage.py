@@ -3,7 +3,6 @@
 The first line holds the digest of the rest, so a file that lost a line or was edited is noticed.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +39,9 @@ class PairLine(Record):
     row: int | None = None
     answer_id: int | None = None
     wrong_id: int | None = None
+    kind: str | None = None
+    answer_set: tuple[str, ...] | None = None
+    wrong_set: tuple[str, ...] | None = None
 
 
 def write_jsonl(pairs: PairSet, path: Path) -> None:
@@ -48,7 +50,7 @@ def write_jsonl(pairs: PairSet, path: Path) -> None:
         name=pairs.name, part=pairs.part, settings=dict(pairs.settings), rows=len(pairs), digest=pairs.digest
     )
     lines = [canonical_json(header.model_dump(mode="json"))]
-    lines += [PairLine(**asdict(pair)).model_dump_json(exclude_none=True) for pair in pairs]
+    lines += [PairLine(**vars(pair)).model_dump_json(exclude_none=True) for pair in pairs]
     write_text(path, "\n".join(lines) + "\n")
 
 

@@ -45,6 +45,18 @@ def answer_ids(tokenizer: Tokenizer, prompts: Sequence[str], answers: Sequence[s
     return [continuation(*place) for place in places]
 
 
+def set_ids(tokenizer: Tokenizer, prompts: Sequence[str], members: Sequence[tuple[str, ...]]) -> list[list[int]]:
+    """For each prompt the ids of those members of its answer set that are one token there, each id once."""
+    places = [(_last_word(prompt), texts) for prompt, texts in zip(prompts, members, strict=True)]
+    found = {place: _singles(tokenizer, *place) for place in dict.fromkeys(places)}  # few differ, and sets are long
+    return [found[place] for place in places]
+
+
+def _singles(tokenizer: Tokenizer, end: str, texts: tuple[str, ...]) -> list[int]:
+    rows = answer_ids(tokenizer, [end] * len(texts), texts)
+    return list(dict.fromkeys(row[0] for row in rows if len(row) == 1))
+
+
 def _last_word(prompt: str) -> str:
     """The last word with the white space on both its sides."""
     words = prompt.rsplit(maxsplit=1)
