@@ -1,6 +1,7 @@
 """Loading by name, folder and adapter folder; what goes wrong is one sentence."""
 
 import json
+import warnings
 import shutil
 import socket
 
@@ -82,6 +83,13 @@ def test_adapter_on_nano_names_nano_and_can_be_moved(tmp_path, monkeypatch):
     assert not model.training
     torch.testing.assert_close(logits(model), said, rtol=0, atol=0)
     assert not torch.allclose(logits(model), logits(load("nano")[0]))
+
+
+def test_an_adapter_loads_without_a_warning(tmp_path):
+    save_trained_adapter(load("nano")[0], tmp_path / "adapter")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(tmp_path / "adapter")
 
 
 def test_adapter_on_a_folder_finds_it_from_anywhere(tmp_path, folder, monkeypatch):

@@ -6,7 +6,6 @@ another model than the one planned. So after injection every module's rank and s
 
 import copy
 import re
-import warnings
 from collections.abc import Mapping
 from math import isclose, sqrt
 from pathlib import Path
@@ -22,6 +21,7 @@ from circuitune.adapters.allocation import RankPlan
 from circuitune.core.atomic import write_bytes, write_json
 from circuitune.core.errors import InputError, MachineError
 from circuitune.core.seeding import forked
+from circuitune.models.loading import peft_quiet
 
 ADAPTER = "default"
 
@@ -40,9 +40,7 @@ def attach(model: PreTrainedModel, plan: RankPlan | PeftConfig, seed: int) -> Pe
     if isinstance(model, PeftModel) or hasattr(model, "peft_config"):
         raise InputError("The model has an adapter already; merge it (merge_and_unload) or unload it first.")
     config = plan.to_lora_config(model) if isinstance(plan, RankPlan) else plan
-    with forked(seed), warnings.catch_warnings():
-        # PEFT 0.21 reads an attribute that Transformers 5.23 has renamed.
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    with forked(seed), peft_quiet():
         adapted = get_peft_model(model, copy.deepcopy(config))
     assert isinstance(adapted, PeftModel)
     if isinstance(config, LoraConfig):

@@ -10,6 +10,7 @@ A folder is read without touching the network.
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -208,9 +209,21 @@ def _adapted(
         ) from error
     with _explained(found):
         model, tokenizer = _model(found, dtype), _tokenizer(found)
-    adapted = PeftModel.from_pretrained(model, place.source, revision=place.revision)
+    with peft_quiet():
+        adapted = PeftModel.from_pretrained(model, place.source, revision=place.revision)
     own = place.folder is not None and place.has(*_TOKENIZER)
     return adapted, _tokenizer(place) if own else tokenizer
+
+
+@contextmanager
+def peft_quiet() -> Iterator[None]:
+    """Around what makes a ``PeftModel``: no warning that no user of ours could heed.
+
+    PEFT 0.21 reads ``is_gradient_checkpointing`` of every model it wraps, which Transformers 5.23 has renamed.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
 
 
 def _on_cpu(device: str | torch.device | None) -> bool:
