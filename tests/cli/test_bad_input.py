@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from circuitune.circuits.graph import Graph
+from circuitune.circuits.scores import EdgeScores
 from circuitune.cli import call
+from circuitune.models.anatomy import anatomy_of
+from circuitune.models.loading import load
 from experiments import tiny
 
 HEADER = "clean,corrupted,answer\n"
 ROWS = "".join(f"one more than {n} is,one more than {n + 100} is,{n + 1}\n" for n in range(30))
+LONG = "".join(f"{'one ' * 70}{n} is,{'ten ' * 70}{n} is,{n + 1}\n" for n in range(50))
 
 
 def write(name: str, text: str) -> Callable[[Path, Path], None]:
@@ -59,6 +64,7 @@ CASES: dict[str, tuple[Callable[[Path, Path], None], list[str], str]] = {
     ),
     "broken JSON": (write("bad.jsonl", "{\n"), ["--pairs", "bad.jsonl"], "is not JSON"),
     "too few rows": (write("few.csv", HEADER + ROWS), ["--pairs", "few.csv"], "30 of 30 rows can be used"),
+    "prompts too long": (write("long.csv", HEADER + LONG), ["--pairs", "long.csv"], "than the 64 tokens"),
     "strict": (write("bad.csv", HEADER + "a,a,1\n" + ROWS), ["--pairs", "bad.csv", "--strict"], "row 1"),
     "unknown task": (nothing, ["--task", "alchemy"], "add_sub"),
     "unknown parameter": (nothing, ["--task", "add_sub", "--set", "limits=3"], "limits"),
@@ -107,6 +113,16 @@ def test_run_refuses_it_in_one_sentence_and_leaves_nothing(
     assert {path.relative_to(here) for path in here.rglob("*")} == before
 
 
+@pytest.fixture(scope="module")
+def given(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Files that the arguments below stand for: scores of the model, and prompts too long for it."""
+    folder = tmp_path_factory.mktemp("given")
+    graph = Graph.of(anatomy_of(load(str(model))[0]))
+    EdgeScores(graph.edge_mask.float(), graph).save(folder / "scores.safetensors")
+    (folder / "long.csv").write_text(HEADER + LONG)
+    return {"SCORES": str(folder / "scores.safetensors"), "LONG": str(folder / "long.csv")}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -121,6 +137,10 @@ def test_run_refuses_it_in_one_sentence_and_leaves_nothing(
         (["train", "--task", "add_sub", "--model", "MODEL", "--rank", "2", "--out", "file"], "is a file"),
         (["train", "--task", "add_sub", "--model", "MODEL", "--rank", "2", "--epochs", "0"], "epochs"),
         (["train", "--task", "add_sub", "--model", "MODEL", "--plan", "file"], "file"),
+        (["train", "--pairs", "LONG", "--model", "MODEL", "--rank", "2"], "than the 64 tokens"),
+        (["discover", "--pairs", "LONG", "--model", "MODEL"], "than the 64 tokens"),
+        (["evaluate", "SCORES", "--pairs", "LONG", "--model", "MODEL"], "than the 64 tokens"),
+        (["compare", "MODEL", "MODEL", "--pairs", "LONG"], "than the 64 tokens"),
         (["tasks", "show", "alchemy"], "alchemy"),
         (["tasks", "export", "add_sub", "--out", "."], "is a folder"),
         (["models", "void/none"], "void/none"),
@@ -132,10 +152,15 @@ def test_run_refuses_it_in_one_sentence_and_leaves_nothing(
     ids=" ".join,
 )
 def test_single_steps_refuse_it_the_same_way(
-    arguments: list[str], message: str, here: Path, model: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    here: Path,
+    model: Path,
+    given: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
 ):
     (here / "file").write_text("nothing of ours")
-    assert call([str(model) if word == "MODEL" else word for word in arguments]) == 2
+    assert call([{"MODEL": str(model), **given}.get(word, word) for word in arguments]) == 2
     shown = capsys.readouterr()
     assert message in shown.err.splitlines()[-1]
     assert "Traceback" not in shown.err

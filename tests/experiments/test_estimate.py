@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from circuitune.experiments.estimate import Size, duration, estimate, weight
@@ -6,6 +8,7 @@ from circuitune.experiments.recipe import load_recipe
 from circuitune.experiments.specs import ModelRef
 
 MODEL = ModelRef(name="m", fingerprint="0" * 64)
+NANO = Size(parameters=1_200_000, tokens=4, rows=9600)
 
 
 @pytest.mark.parametrize(
@@ -18,15 +21,15 @@ def test_durations_in_words(seconds: float, words: str):
 
 def test_more_of_anything_takes_longer():
     specs = plan(load_recipe("default"), MODEL).jobs
-    small = estimate(specs, specs, 2, Size())
-    assert estimate(specs, specs, 1, Size()) == pytest.approx(2 * small)
-    for larger in (Size(parameters=10**9), Size(tokens=60), Size(rows=60_000)):
+    small = estimate(specs, specs, 2, NANO)
+    assert estimate(specs, specs, 1, NANO) == pytest.approx(2 * small)
+    for larger in (replace(NANO, parameters=10**9), replace(NANO, tokens=60), replace(NANO, rows=60_000)):
         assert estimate(specs, specs, 2, larger) > small
     full = plan(load_recipe("full"), MODEL).jobs
-    assert estimate(full, full, 2, Size(tokens=20)) > small
-    assert estimate([], specs, 2, Size()) == 0
+    assert estimate(full, full, 2, replace(NANO, tokens=20)) > small
+    assert estimate([], specs, 2, NANO) == 0
 
 
 def test_every_job_weighs_something():
     specs = plan(load_recipe("quick"), MODEL).jobs
-    assert all(weight(spec, specs, Size()) > 0 for spec in specs)
+    assert all(weight(spec, specs, NANO) > 0 for spec in specs)

@@ -65,6 +65,13 @@ class TestValidate:
         with pytest.raises(InputError, match="3 layers"):
             validate(freeze(recipe.model_copy(update={"contest": contest})), tmp_path / "run")
 
+    def test_a_prompt_longer_than_the_model_reads(self, model: Path, tmp_path: Path):
+        source = tmp_path / "mine.csv"
+        source.write_text(rows(50) + f"{'one ' * 70}is,{'ten ' * 70}is,7\n")
+        with pytest.raises(InputError, match=r"mine: 1 of 51 prompts .* the 64 tokens .* \(row 51 has 71\)"):
+            validate(freeze(tiny.recipe(model, tmp_path, file=str(source))), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
     def test_it_says_what_the_time_depends_on(self, model: Path, tmp_path: Path):
         size = validate(freeze(tiny.recipe(model, tmp_path)), tmp_path / "run")
         assert (size.rows, size.tokens) == (120, 4)

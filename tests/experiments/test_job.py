@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import circuitune
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
@@ -51,6 +52,19 @@ def test_circuits_are_cut_from_their_scores_at_every_checkpoint(finished: tuple[
         assert circuit == EdgeScores.load(path).top(0.2)
     first, last = (EdgeScores.load(path).values for path in (scores[0], scores[-1]))
     assert not torch.equal(first, last)
+
+
+def test_scores_say_whose_they_are_and_what_made_them(finished: tuple[Run, Plan]):
+    run, jobs = finished
+    for spec in (jobs.tuning_circuits[1], jobs.phase1_circuits[0]):
+        for kind, file in (("scores", EdgeScores), ("circuits", Circuit)):
+            settings = file.load(run.job(spec).folder / kind / "step-00003.safetensors").settings
+            assert (settings["model"], settings["model_fingerprint"]) == (spec.model.name, spec.model.fingerprint)
+            assert (settings["training"], settings["step"]) == (f"{spec.arm} seed {spec.seed}", 3)
+            assert settings["version"] == circuitune.__version__
+    plan = read_record(run.job(jobs.methods[0]).folder / PLAN, RankPlanRecord)
+    assert (plan.provenance["before.step"], plan.provenance["after.step"]) == (0, 3)
+    assert plan.provenance["after.training"] == "phase1 seed 0"
 
 
 def test_both_seeds_start_from_the_same_circuit(finished: tuple[Run, Plan]):

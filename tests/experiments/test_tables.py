@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from circuitune.circuits.scores import Circuit, EdgeScores
@@ -14,6 +16,7 @@ from circuitune.core.records import (
 )
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.store import Run
+from circuitune.experiments.tables import critical
 
 TABLES = {
     "accuracy": AccuracyRow,
@@ -81,6 +84,15 @@ def test_critical_layers_are_those_of_the_trained_plan(finished: tuple[Run, Plan
     chosen = [row.layer for row in sorted(rows, key=lambda row: row.place) if row.rule == "released" and row.chosen]
     method = read_rows(tables / "methods.csv", MethodRow)[0]
     assert method.layers == " ".join(map(str, chosen))
+
+
+def test_every_seed_has_critical_layers_of_its_own(finished: tuple[Run, Plan]):
+    run, jobs = finished
+    rows = critical(run, replace(jobs, phase1_circuits=jobs.tuning_circuits))  # circuits of two seeds
+    first, second = ([row for row in rows if row.seed == seed] for seed in (0, 1))
+    assert rows == first + second
+    assert len(first) == len(second) == 2 * 3  # two rules, three layers
+    assert [row.importance for row in first] != [row.importance for row in second]
 
 
 def test_methods_have_equal_size_as_planned_and_as_trained(finished: tuple[Run, Plan]):

@@ -1,9 +1,9 @@
 """Loading by name, folder and adapter folder; what goes wrong is one sentence."""
 
 import json
-import warnings
 import shutil
 import socket
+import warnings
 
 import pytest
 import torch

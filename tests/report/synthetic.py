@@ -309,7 +309,7 @@ def _critical(graph: Wiring, tuning: Tuning) -> list[records.CriticalRow]:
                     importance=float(importance[index]),
                     place=place,
                     chosen=place <= 2,
-                )  # fmt: skip
+                )
             )
     return rows
 

@@ -77,12 +77,13 @@ def load_pairs(
 
     Says on stderr how many rows were left out and why.
     """
-    from circuitune.experiments.inputs import complete_wrong, metric_for
+    from circuitune.experiments.inputs import complete_wrong, metric_for, require_context
     from circuitune.tasks.checks import check
 
     checked = check(read_source(options), tokenizer, strict=options.strict)
     report_left_out(checked.left_out)
     pairs = checked.pairs
+    require_context(pairs, model, tokenizer)
     if options.pairs is not None and metric in ("auto", "logit_diff"):
         pairs = complete_wrong(pairs, model, tokenizer)
     metric = metric_for(pairs, metric)

@@ -1,12 +1,20 @@
 """``circuitune train``: fine-tune with LoRA on the answers of a task."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from circuitune.cli.discover import NO_PAIRS
 from circuitune.cli.output import show, show_json, table, working
 from circuitune.cli.sources import PairOptions, read_source, report_left_out
 from circuitune.core.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from circuitune.tasks.pairs import PairSet
+    from circuitune.tasks.splits import Part
+    from circuitune.training.finetune import TrainingResult
+    from circuitune.training.methods import TrainingSettings
 
 
 def train(
@@ -58,10 +66,6 @@ def train(
     json: bool
         Print the result as JSON.
     """
-    from circuitune.adapters.allocation import RankPlan
-    from circuitune.experiments.inputs import load_whole
-    from circuitune.tasks.checks import check
-    from circuitune.training.finetune import finetune
     from circuitune.training.methods import TrainingSettings
 
     if (rank is None) == (plan is None):
@@ -78,29 +82,64 @@ def train(
         accumulation=accumulation,
         checkpoints=checkpoints,
     )
+    _show(_tune(model, source, measured, rank, plan, settings, seed, out), out, json)
+
+
+def _tune(
+    name: str,
+    source: PairOptions,
+    measured: "Part",
+    rank: int | None,
+    plan: Path | None,
+    settings: "TrainingSettings",
+    seed: int,
+    out: Path,
+) -> "TrainingResult":
+    """Load what the options name, small files first, and fine-tune."""
+    from circuitune.adapters.allocation import RankPlan
+    from circuitune.training.finetune import finetune
+
     given = RankPlan.load(plan) if plan is not None else None
-    loaded, tokenizer = load_whole(model, None)
-    checked = check(read_source(source), tokenizer, strict=source.strict)
-    report_left_out(checked.left_out)
-    ranks = given.resolve(loaded) if given is not None else RankPlan.uniform(loaded, rank=rank)
-    rows = checked.pairs.split("train")
-    with working(f"Training on {len(rows)} rows, {ranks.parameters(loaded):,} parameters"):
-        result = finetune(
-            loaded,
+    model, tokenizer = _load(name)
+    pairs = _pairs(source, model, tokenizer)
+    ranks = given.resolve(model) if given is not None else RankPlan.uniform(model, rank=rank)
+    rows = pairs.split("train")
+    with working(f"Training on {len(rows)} rows, {ranks.parameters(model):,} parameters"):
+        return finetune(
+            model,
             tokenizer,
             rows,
             settings,
-            config=ranks.to_lora_config(loaded),
+            config=ranks.to_lora_config(model),
             folder=out,
-            evaluate={measured: checked.pairs.split(measured)},
+            evaluate={measured: pairs.split(measured)},
             seed=seed,
             label=f"train seed {seed}",
             arm="plan" if plan is not None else "uniform",
         )
-    _show(result, out, json)
 
 
-def _show(result: Any, out: Path, json: bool) -> None:
+def _load(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """The model and its tokenizer; adapters will name their base as the user does."""
+    from circuitune.experiments.inputs import load_whole
+
+    model, tokenizer = load_whole(name, None)
+    model.name_or_path = name
+    return model, tokenizer
+
+
+def _pairs(source: PairOptions, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "PairSet":
+    """The valid pairs, all of them, none longer than the model reads."""
+    from circuitune.experiments.inputs import require_context
+    from circuitune.tasks.checks import check
+
+    checked = check(read_source(source), tokenizer, strict=source.strict)
+    report_left_out(checked.left_out)
+    require_context(checked.pairs, model, tokenizer)
+    return checked.pairs
+
+
+def _show(result: "TrainingResult", out: Path, json: bool) -> None:
     last = f"{out}/checkpoints/step-{result.steps[-1]:05d}"
     if json:
         show_json({"adapter": last, "accuracy": [row.model_dump(mode="json") for row in result.rows]})

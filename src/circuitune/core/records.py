@@ -221,8 +221,16 @@ class ExampleRecord(Record):
     wrong: str | None
 
 
+class SizeRecord(Record):
+    """What the time of a run depends on: the model's parameters and layers, and the tokens of a prompt (the mean)."""
+
+    parameters: int
+    layers: int
+    tokens: float
+
+
 class PairsRecord(Record):
-    """pairs.json: which pairs a run used.
+    """pairs.json: which pairs a run used, and for which size of model.
 
     ``settings`` are the pair set's (task and parameters, or file and its sha256); ``digest`` is the sha256
     of its content; ``parts`` counts the pairs kept per split. ``wrong`` says where the wrong answers come
@@ -238,6 +246,7 @@ class PairsRecord(Record):
     left_out: list[LeftOutRecord]
     wrong: Literal["given", "computed", "model", "none"]
     metric: str
+    size: SizeRecord
     example: ExampleRecord | None = None
 
 

@@ -16,11 +16,11 @@ ROW = 1e-3
 
 @dataclass(frozen=True)
 class Size:
-    """What the time depends on: the model's parameters, tokens per prompt, training rows."""
+    """What the time depends on: the model's parameters, tokens per prompt (their mean), training rows."""
 
-    parameters: int = 1_200_000
-    tokens: int = 6
-    rows: int = 6000
+    parameters: int
+    tokens: float
+    rows: int
 
 
 def weight(spec: JobSpec, specs: Sequence[JobSpec], size: Size) -> float:

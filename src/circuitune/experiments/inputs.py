@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import digest, sha256_file
+from circuitune.core.records import PairsRecord, SizeRecord
 from circuitune.experiments.estimate import Size
 from circuitune.experiments.recipe import DataRecipe, Recipe
 from circuitune.experiments.specs import ModelRef
@@ -136,16 +137,37 @@ def prepare(data: DataRecipe, run: Path, model: Model, tokenizer: PreTrainedToke
     """Read and check the pairs; a file's missing wrong answers become the model's own on the corrupted prompt.
 
     Raises:
-        InputError: an unreadable file, an unknown task, fewer than 40 valid pairs, or ``strict`` and an invalid one.
+        InputError: an unreadable file, an unknown task, fewer than 40 valid pairs, ``strict`` and an invalid one, or
+            a prompt longer than the model reads.
     """
     pairs = read(data, run)
     checked = check(pairs, tokenizer, strict=data.strict)
+    require_context(checked.pairs, model, tokenizer)
     own: WrongSource = "given" if all(pair.wrong is not None for pair in checked.pairs) else "none"
     if data.file is None:
         return Prepared(checked, own)
     source = cast(WrongSource, checked.pairs.settings.get("wrong", own))
     filled = complete_wrong(checked.pairs, model, tokenizer)
     return Prepared(Checked(filled, checked.left_out), source if filled is checked.pairs else "model")
+
+
+def require_context(pairs: PairSet, model: Model, tokenizer: PreTrainedTokenizerBase) -> None:
+    """InputError where a prompt has more tokens than the model reads; it names the row of the longest."""
+    positions = anatomy_of(model).positions
+    lengths = prompt_lengths(pairs, tokenizer)
+    long = sum(length > positions for length in lengths) if positions is not None else 0
+    if long:
+        place = lengths.index(max(lengths))
+        row = pairs[place].row or place + 1
+        raise InputError(
+            f"{pairs.name}: {long} of {len(pairs)} prompts have more than the {positions} tokens that the model "
+            f"reads (row {row} has {max(lengths)}); shorten them, leave them out, or take a model that reads more."
+        )
+
+
+def prompt_lengths(pairs: PairSet, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Tokens of every clean prompt; the corrupted one of a valid pair has as many."""
+    return [len(ids) for ids in prompt_ids(tokenizer, [pair.clean for pair in pairs])]
 
 
 def complete_wrong(pairs: PairSet, model: Model, tokenizer: PreTrainedTokenizerBase) -> PairSet:
@@ -185,20 +207,45 @@ def validate(frozen: Frozen, run: Path) -> Size:
     if recipe.data.file is None:
         read(recipe.data, run)  # an unknown task is found before the model is loaded
     model, tokenizer = load_whole(recipe.model, recipe.revision)
-    layers = anatomy_of(model).layers
-    if critical_count(recipe.contest.critical_layers, layers) >= layers:
-        wanted = recipe.contest.critical_layers or 1
-        raise InputError(
-            f"{recipe.model} has {layers} layers: {wanted} critical ones leave none to compare; "
-            "lower contest.critical_layers, or take a deeper model."
-        )
+    require_layers(recipe, anatomy_of(model).layers)
     original = frozen.files.get(recipe.data.file) if recipe.data.file is not None else None
     data = recipe.data.model_copy(update={"file": str(original.resolve())}) if original else recipe.data
     pairs = prepare(data, run, model, tokenizer).pairs
     metric_for(pairs, recipe.discovery.metric)
     rows = len(pairs.split("train"))
-    tokens = len(prompt_ids(tokenizer, [pairs[0].clean])[0])
-    return Size(model.num_parameters(), tokens, min(rows, recipe.training.rows or rows))
+    return _size(size_of(model, pairs, tokenizer), min(rows, recipe.training.rows or rows))
+
+
+def recall(frozen: Frozen, pairs: PairsRecord) -> Size:
+    """What `validate` returned when these pairs were made; only the recipe for this model is checked again.
+
+    Raises:
+        InputError: the recipe asks for more critical layers than this model can spare.
+    """
+    require_layers(frozen.recipe, pairs.size.layers)
+    return _size(pairs.size, pairs.parts["train"])
+
+
+def size_of(model: Model, pairs: PairSet, tokenizer: PreTrainedTokenizerBase) -> SizeRecord:
+    """What the time of a run depends on."""
+    lengths = prompt_lengths(pairs, tokenizer)
+    return SizeRecord(
+        parameters=model.num_parameters(), layers=anatomy_of(model).layers, tokens=sum(lengths) / len(lengths)
+    )
+
+
+def _size(known: SizeRecord, rows: int) -> Size:
+    return Size(parameters=known.parameters, tokens=known.tokens, rows=rows)
+
+
+def require_layers(recipe: Recipe, layers: int) -> None:
+    """InputError where a model of so many layers has none left beside the critical ones."""
+    wanted = critical_count(recipe.contest.critical_layers, layers)
+    if wanted >= layers:
+        raise InputError(
+            f"{recipe.model} has {layers} layers: {wanted} critical ones leave none to compare; "
+            "lower contest.critical_layers, or take a deeper model."
+        )
 
 
 def critical_count(requested: int | None, layers: int) -> int:

@@ -6,6 +6,7 @@ hash covers.
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from peft import PeftModel, set_peft_model_state_dict  # pyright: ignore[reportU
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from circuitune import __version__
 from circuitune.adapters.allocation import RankPlan, rank_plan
 from circuitune.circuits.attribution import attribute
 from circuitune.circuits.faithfulness import Faithfulness, evaluate
@@ -29,17 +31,19 @@ from circuitune.core.records import (
     PairsRecord,
     read_record,
 )
-from circuitune.experiments.inputs import critical_count, load_pinned, metric_for, prepare
+from circuitune.experiments.inputs import critical_count, load_pinned, metric_for, prepare, size_of
 from circuitune.experiments.specs import DiscoverSpec, JobSpec, PairsSpec, RankSpec, TrainSpec
 from circuitune.experiments.store import JobFolder, locked
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.encoding import EncodedPairs, encode
+from circuitune.models.loading import peft_quiet
 from circuitune.tasks.pairs import PairSet
 from circuitune.training.finetune import finetune
 from circuitune.training.methods import TrainingSettings
 
 PARTS = ("train", "circuit", "validation", "test")
 PLAN = "circuit_plan.json"
+PAIRS = "pairs.json"
 
 
 def run_job(folder: Path) -> None:
@@ -92,11 +96,12 @@ def make_pairs(job: JobFolder, spec: PairsSpec) -> None:
         left_out=[LeftOutRecord(row=row.row, rule=row.rule, reason=row.reason) for row in prepared.checked.left_out],
         wrong=prepared.wrong,
         metric=metric_for(pairs, spec.metric),
+        size=size_of(model, pairs, tokenizer),
         example=ExampleRecord(
             clean=example.clean, corrupted=example.corrupted, answer=example.answer, wrong=example.wrong
         ),
     )
-    write_json(job.folder / "pairs.json", record)
+    write_json(job.folder / PAIRS, record)
 
 
 def train(job: JobFolder, spec: TrainSpec) -> None:
@@ -150,23 +155,17 @@ def _circuit_plan(job: JobFolder, ranks: RankSpec, count: int, model: PreTrained
 def discover(job: JobFolder, spec: DiscoverSpec) -> None:
     """Scores, circuit and faithfulness at every checkpoint of the training job, on pairs it was not trained on."""
     base, tokenizer = _load(job, spec)
-    metric = read_record(job.input("pairs").folder / "pairs.json", PairsRecord).metric
+    metric = read_record(job.input("pairs").folder / PAIRS, PairsRecord).metric
     settings = spec.discovery
     inputs = _encoded(job, "circuit", settings.pairs, metric, tokenizer)
     held_out = _encoded(job, settings.part, settings.evaluation_pairs, metric, tokenizer)
     rows: list[FaithfulnessRow] = []
     checkpoints = by_step(job.input("training").folder / "checkpoints")
-    model = PeftModel.from_pretrained(base, checkpoints[0])  # pyright: ignore[reportUnknownMemberType]
+    with peft_quiet():
+        model = PeftModel.from_pretrained(base, checkpoints[0])  # pyright: ignore[reportUnknownMemberType]
     for checkpoint in checkpoints:
         set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
-        scores = attribute(
-            model.eval(),
-            inputs,
-            method=settings.method,
-            steps=settings.steps,
-            metric=metric,
-            quadrature=settings.quadrature,
-        )
+        scores = _scores(spec, step_of(checkpoint), model.eval(), inputs, metric)
         scores.save(job.folder / "scores" / f"{checkpoint.name}.safetensors")
         cuts = [scores.top(share) for share in settings.sizes]
         results = evaluate(model, held_out, cuts, metric=metric)
@@ -176,6 +175,20 @@ def discover(job: JobFolder, spec: DiscoverSpec) -> None:
         ]
         scores.top(settings.share).save(job.folder / "circuits" / f"{checkpoint.name}.safetensors")
     write_rows(job.folder / "faithfulness.csv", rows, FaithfulnessRow)
+
+
+def _scores(spec: DiscoverSpec, step: int, model: PeftModel, inputs: EncodedPairs, metric: str) -> EdgeScores:
+    """Scores of one checkpoint; their settings also say whose they are and which version made them."""
+    how = spec.discovery
+    scores = attribute(model, inputs, method=how.method, steps=how.steps, metric=metric, quadrature=how.quadrature)
+    whose = {
+        "model": spec.model.name,
+        "model_fingerprint": spec.model.fingerprint,
+        "training": row_label(spec),
+        "step": step,
+        "version": __version__,
+    }
+    return replace(scores, settings={**scores.settings, **whose})
 
 
 def faithfulness_row(

@@ -8,22 +8,19 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from circuitune.core.atomic import ensure_writable_folder
+from circuitune.core.records import PairsRecord, read_record
 from circuitune.experiments.engines.local import Observer, run_jobs
 from circuitune.experiments.estimate import Size
-from circuitune.experiments.inputs import Frozen, validate
+from circuitune.experiments.inputs import Frozen, recall, validate
+from circuitune.experiments.job import PAIRS
 from circuitune.experiments.plan import plan
 from circuitune.experiments.specs import JobSpec
-from circuitune.experiments.store import Run, check_destination, create, locked
+from circuitune.experiments.store import JobFolder, Run, check_destination, create, locked
 from circuitune.experiments.summary import write_summary
 from circuitune.experiments.tables import write_tables
 
 Watch = Callable[[tuple[JobSpec, ...], Size], AbstractContextManager[Observer]]
 """Makes the observer of a run."""
-
-
-def is_prepared(frozen: Frozen, folder: Path) -> bool:
-    """Whether ``folder`` is a run of these very inputs whose pairs were read and checked already."""
-    return Run(folder).job(plan(frozen.recipe, frozen.model).pairs).complete
 
 
 def conduct(frozen: Frozen, folder: Path, workers: int, watch: Watch) -> Run:
@@ -37,13 +34,20 @@ def conduct(frozen: Frozen, folder: Path, workers: int, watch: Watch) -> Run:
         MachineError: the machine failed; what is complete stays, and the same call goes on from there.
     """
     check_destination(folder)
-    size = Size() if is_prepared(frozen, folder) else validate(frozen, folder)
+    jobs = plan(frozen.recipe, frozen.model)
+    size = _checked(frozen, Run(folder).job(jobs.pairs))
     with locked(ensure_writable_folder(folder)):
         run = create(folder, frozen.recipe, frozen.files)
-        jobs = plan(frozen.recipe, frozen.model)
         run.prepare(jobs.jobs)
         with watch(jobs.jobs, size) as observer:
             run_jobs(run, jobs.jobs, workers, observer)
         write_tables(run, jobs)
         write_summary(run, jobs)
     return run
+
+
+def _checked(frozen: Frozen, pairs: JobFolder) -> Size:
+    """The sizes that the time depends on, once the inputs are known to be good; a run that goes on knows both."""
+    if pairs.complete:
+        return recall(frozen, read_record(pairs.folder / PAIRS, PairsRecord))
+    return validate(frozen, pairs.run.folder)
