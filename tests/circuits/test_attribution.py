@@ -11,6 +11,7 @@ from circuits.golden import golden
 from circuitune.circuits.attribution import attribute
 from circuitune.circuits.batches import batches
 from circuitune.circuits.graph import Graph
+from circuitune.circuits.metrics import METRICS
 from circuitune.circuits.patching import reference_run, run_circuits
 from circuitune.circuits.quadrature import path_points
 from circuitune.circuits.weights import Weights
@@ -61,13 +62,10 @@ def test_eap_is_the_derivative_of_the_patched_run(family):
         masks[2 * index + 1, source, destination] += step
     rise = torch.zeros(len(edges), dtype=torch.float64)
     with prepared(model), torch.no_grad():
-        weights = Weights.of(anatomy)
+        weights = Weights(anatomy)
         for batch in batches(inputs, anatomy.device, 100):
-            logits = run_circuits(
-                anatomy, graph, weights, reference_run(anatomy, weights, batch, "interchange"), masks
-            )
-            columns = torch.arange(len(batch))
-            loss = (logits[:, columns, batch.wrong] - logits[:, columns, batch.answer]).sum(1)
+            logits = run_circuits(anatomy, graph, weights, reference_run(anatomy, weights, batch, None), masks)
+            loss = torch.stack([batch.losses(METRICS["logit_diff"], one, one).sum() for one in logits])
             rise += (loss[0::2] - loss[1::2]) / (2 * step) / len(inputs)
     assert relative(scores.values[graph.edge_mask].double(), rise) < bound
 
@@ -127,9 +125,9 @@ def _mixed_lengths() -> tuple[EncodedPairs, EncodedPairs]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_scores_depend_on_nothing_but_model_and_pairs(family):
     """Batch size, order, padding side and prefix sharing change nothing (parity.md 4.9, items 3 and 4)."""
-    model = tiny_model(family, kv_heads=2, dtype=torch.float64)
+    model = tiny_model(family, layers=2, kv_heads=2, dtype=torch.float64)
     right, left = _mixed_lengths()
-    expected = attribute(model, right, per_example=True)
+    expected = attribute(model, right, steps=2, per_example=True)
     order = torch.randperm(len(right), generator=torch.Generator().manual_seed(1))
     assert right.wrong is not None
     assert right.mask is not None
@@ -142,10 +140,10 @@ def test_scores_depend_on_nothing_but_model_and_pairs(family):
         (right, {"batch_size": 2, "share_prefix": False}),
         (shuffled, {}),
     ]:
-        assert relative(attribute(model, inputs, **options).values, expected.values) < 1e-6
+        assert relative(attribute(model, inputs, steps=2, **options).values, expected.values) < 1e-6
     assert expected.examples is not None
     assert relative(expected.examples.mean(0), expected.values) < 1e-6
-    again = attribute(model, shuffled, per_example=True).examples
+    again = attribute(model, shuffled, steps=2, per_example=True).examples
     assert again is not None
     assert relative(again, expected.examples[order]) < 1e-6
 

@@ -99,7 +99,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_quick_run_killed_twice_ends_in_the_same_bytes(quick: Path, tmp_path: Path):
     arguments = [*COMMAND, "run", "--quick", "--out", "run"]
-    for pattern in ("jobs/train-tune-*/checkpoints/step-0*1*", "jobs/circuits-*/circuits/*"):
+    for pattern in ("jobs/train-tune-*/checkpoints/step-*[1-9]*", "jobs/circuits-*/circuits/*"):
         process = subprocess.Popen(
             arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )

@@ -4,61 +4,77 @@
 
 The score of an edge u -> v (Hanna et al. 2024, https://arxiv.org/abs/2403.17806) is
 
-    score(u -> v) = sum over positions of  (z_u(corrupted) - z_u(clean)) . sum_k w_k dL/dx_v (e_k),
-    e_k           = e(corrupted) + alpha_k (e(clean) - e(corrupted)),
+    score(u -> v) = sum over positions of  (a_u - z_u(clean)) . sum_k w_k dL/dx_v (run k),
 
-where z_u is what source u adds to the residual stream, x_v the stream as destination v reads it, L a loss, e the
-output of the `input` node, and (alpha_k, w_k) a quadrature rule on [0, 1]. `eap` is the one point alpha = 1.
-Positive: corrupting this edge raises the loss.
+where z_u is what source u adds to the residual stream, a_u what an ablated edge carries (`ablation`; for interchange
+z_u(corrupted)), x_v the stream as destination v reads it, L a loss, and run k lies between the clean and the ablated
+one. Positive: ablating this edge raises the loss. The methods differ in their runs (`_passes`):
 
-Three facts make this cost little more than the forward and backward passes themselves.
+    eap                  the clean run
+    eap-ig               e_k = e' + alpha_k (e(clean) - e'), the output of `input` on the way from the ablated to the
+                         clean one, (alpha_k, w_k) a quadrature rule on [0, 1]
+    clean-corrupted      the clean and the corrupted run, half each
+    eap-ig-activations   as eap-ig, but every node's output in turn is replaced by a point between its two values, and
+                         the gradients are averaged over nodes: (2 L + 1) m runs
 
-1. A head's share of the stream is linear in what enters the output projection, z_h = W_O[h] a_h, so the differences
-   of all heads of a block are one small batched product (`differences`).
-2. dL/dx_v follows by linear maps from g_k, the gradient at the projection's output. With y = gamma o x^ + beta,
-   x^ = r (x - mean x), r = 1/sigma, the transposed Jacobian of the norm gives
-
-       dL/dx = r [ u - mean(u) - x^ (u . x^)/d ],    u = gamma o W^T g,    u . x^ = g . (q - q(beta)),
-
-   because W (gamma o x^) is the projection's output q less q(beta) = W beta + b. (RMSNorm: without mean(u).)
-3. The differences do not depend on k. So sum r_k g_k and c_k = r_k g_k . (q_k - q(beta)) / d over the steps, and pull
-   back once (`PullBack`):
-
-       G = (W o gamma)^T sum_k w_k r_k g_k  -  mean over d  -  sum_k w_k c_k x^_k.
-
-   One matrix product [sources, B P D] x [destinations, B P D]^T then gives all scores of a block.
+`exact` and `information-flow` take no gradients (`circuits/exact.py`, `circuits/flow.py`). How the gradients reach
+the stream without a tensor per head and per edge is in `circuits/pullback.py`.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from circuitune.circuits.ablation import Ablation, Constant, constant, require_ablation
 from circuitune.circuits.batches import Batch, batches
+from circuitune.circuits.exact import exact_scores
+from circuitune.circuits.flow import information_flow
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.memory import positions_per_batch
-from circuitune.circuits.metrics import Loss, Metric, resolve
+from circuitune.circuits.metrics import Loss, Metric, parts_of, resolve
+from circuitune.circuits.pullback import PullBacks, contract, differences
 from circuitune.circuits.quadrature import completeness, path_points
 from circuitune.circuits.scores import EdgeScores
-from circuitune.circuits.weights import Reader, Weights
+from circuitune.circuits.weights import Weights
 from circuitune.core.errors import MachineError
-from circuitune.models.anatomy import Anatomy, anatomy_of, at_least_float32, concatenated
+from circuitune.models.anatomy import Anatomy, anatomy_of, concatenated
 from circuitune.models.encoding import EncodedPairs
 from circuitune.models.running import (
+    NodeKind,
     Prefix,
+    Readers,
+    Replaced,
     Writers,
+    by_row,
     forward,
     prepared,
     recorded_readers,
     recorded_writers,
+    replaced,
     shared_prefix,
 )
 
-Method = Literal["eap", "eap-ig"]
+Method = Literal["eap", "eap-ig", "eap-ig-activations", "clean-corrupted", "exact", "information-flow"]
 Quadrature = Literal["midpoint", "left", "right", "gauss"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What every batch needs to know of one call of `attribute`."""
+
+    anatomy: Anatomy
+    graph: Graph
+    weights: Weights
+    metric: Metric
+    method: Method
+    points: tuple[tuple[float, float], ...]
+    constant: Constant | None
+    per_example: bool
 
 
 def attribute(
@@ -69,6 +85,8 @@ def attribute(
     steps: int = 5,
     metric: str | Loss = "logit_diff",
     quadrature: Quadrature = "midpoint",
+    ablation: Ablation = "interchange",
+    mean_over: EncodedPairs | None = None,
     per_example: bool = False,
     batch_size: int | None = None,
     share_prefix: bool = True,
@@ -79,10 +97,14 @@ def attribute(
         model: a Transformers causal language model or a `peft.PeftModel`; its weights, modes and hooks are left as
             they were.
         inputs: the encoded pairs.
-        method: ``eap-ig``, or ``eap`` (gradient at the clean input only).
-        steps: number of points of the quadrature rule (eap-ig).
-        metric: ``logit_diff``, ``kl``, ``nll``, or a function `circuits.metrics.Loss`.
+        method: ``eap-ig``; ``eap`` (gradient at the clean input only); ``clean-corrupted``; ``eap-ig-activations``;
+            ``exact`` (loss with the edge ablated, less the clean loss: one run per edge); ``information-flow``
+            (Ferrando & Voita 2024: no loss, no corrupted run).
+        steps: number of points of the quadrature rule (eap-ig, eap-ig-activations).
+        metric: ``logit_diff``, ``kl``, ``nll``, ``prob_diff``, or a function `circuits.metrics.Loss`.
         quadrature: ``midpoint``; ``left`` and ``right`` are the field's two schedules; ``gauss`` (Legendre).
+        ablation: what a removed edge carries; ``mean`` and ``mean-positional`` average over `mean_over`.
+        mean_over: prompts for the mean ablations; by default `inputs` themselves.
         per_example: keep the scores of every example too (float32 [n, sources, destinations]).
         batch_size: rows per batch; by default what fits the memory budget. The scores do not depend on it.
         share_prefix: compute the positions shared by clean and corrupted prompts once; changes no score.
@@ -90,35 +112,43 @@ def attribute(
     Warns where the completeness residual is large, with the number of steps that would do.
 
     Raises:
-        InputError: unknown method, quadrature or metric, too few steps, unsupported architecture.
+        InputError: unknown method, quadrature, ablation or metric, too few steps, unsupported architecture.
         MachineError: a score is not finite.
     """
+    require_ablation(ablation)
     anatomy = anatomy_of(model)
-    graph = Graph.of(anatomy)
-    inputs.require_context(anatomy.positions)
-    chosen = resolve(metric, inputs)
+    graph, chosen = Graph.of(anatomy), resolve(metric, inputs)
     points = path_points(method, steps, quadrature)
+    total = _Total(len(inputs) if per_example else 0, graph)
     with prepared(model):
         size = positions_per_batch(anatomy, graph, inputs, batch_size)
-        parts = batches(inputs, anatomy.device, size, share_prefix=share_prefix)
-        total, raised, examples = _sums(anatomy, graph, parts, chosen, points, len(inputs) if per_example else 0)
-    values = (total / len(inputs)).float()
+        for part in parts_of(inputs, chosen):
+            part.inputs.require_context(anatomy.positions)
+            means = constant(anatomy, ablation, mean_over or part.inputs, size)
+            weights = Weights(anatomy)
+            request = Request(anatomy, graph, weights, part.metric, method, points, means, per_example)
+            share = share_prefix and means is None and method != "information-flow"
+            total.add(part.sign, request, batches(part.inputs, anatomy.device, size, share_prefix=share))
+    values = (total.scores / len(inputs)).float()
     if not bool(torch.isfinite(values).all()):
         raise MachineError(
             "Some edge scores are not finite; the model's weights or activations overflow or hold NaN."
         )
     integrated = method == "eap-ig"
+    residual = None
+    if integrated and ablation == "interchange":
+        residual = completeness(values, total.raised / len(inputs), len(points), quadrature)
     return EdgeScores(
         values=values,
         graph=graph,
-        completeness=completeness(values, raised / len(inputs), len(points), quadrature) if integrated else None,
-        examples=examples if per_example else None,
+        completeness=residual,
+        examples=total.examples if per_example else None,
         settings={
             "method": method,
-            "steps": len(points),
-            "quadrature": quadrature if integrated else None,
+            "steps": len(points) if integrated or method == "eap-ig-activations" else None,
+            "quadrature": quadrature if integrated or method == "eap-ig-activations" else None,
             "metric": chosen.name,
-            "ablation": "interchange",
+            "ablation": ablation,
             "pairs": len(inputs),
             "pairs_digest": inputs.digest,
             "family": anatomy.family,
@@ -126,177 +156,163 @@ def attribute(
     )
 
 
-def _sums(
-    anatomy: Anatomy,
-    graph: Graph,
-    parts: Iterable[Batch],
-    metric: Metric,
-    points: Sequence[tuple[float, float]],
-    kept: int,
-) -> tuple[Float[Tensor, "S R"], float, Float[Tensor, "kept S R"]]:
+class _Total:
     """Sums over all examples of the scores and of loss(corrupted) - loss(clean); scores of `kept` single examples."""
-    weights = Weights.of(anatomy)
-    total, raised = torch.zeros(graph.edge_mask.shape, dtype=torch.float64), 0.0
-    examples = torch.zeros(kept, *graph.edge_mask.shape)
-    for batch in parts:
-        scores_NSR, loss_change = _attribute_batch(anatomy, graph, weights, batch, metric, points, kept > 0)
-        total += scores_NSR.double().sum(0).cpu()
-        raised += loss_change
-        if kept:
-            examples[batch.rows] = scores_NSR.float().cpu()
-    return total, raised, examples
+
+    def __init__(self, kept: int, graph: Graph) -> None:
+        self.scores = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
+        self.examples = torch.zeros(kept, *graph.edge_mask.shape)
+        self.raised = 0.0
+
+    def add(self, sign: int, request: Request, parts: Iterable[Batch]) -> None:
+        """Score all batches of one part of the loss."""
+        score = {"exact": _exact, "information-flow": _flow}.get(request.method, _attribute_batch)
+        for batch in parts:
+            scores_NSR, raised = score(request, batch)
+            self.scores += sign * scores_NSR.double().sum(0).cpu()
+            self.raised += sign * raised
+            if len(self.examples):
+                self.examples[batch.rows] += sign * scores_NSR.float().cpu()
 
 
-def differences(
-    anatomy: Anatomy,
-    graph: Graph,
-    outputs: Sequence[Float[Tensor, "H E D"]],
-    inputs_BPD: Float[Tensor, "B P D"],
-    seen: Writers,
-) -> Float[Tensor, "S B P D"]:
-    """What every source adds to the stream, given the differences (corrupted - clean) of what it writes."""
-    B, P, D = inputs_BPD.shape
-    wide = at_least_float32(inputs_BPD)
-    difference_SBPD = wide.new_empty(len(graph.sources), B, P, D)
-    difference_SBPD[0] = wide
-    for layer, (weight_HED, a, mlp) in enumerate(zip(outputs, seen.heads, seen.mlps, strict=True)):
-        a_HNE = at_least_float32(a).reshape(B * P, anatomy.heads, anatomy.head_width).transpose(0, 1)
-        heads = difference_SBPD[graph.head_sources(layer)].view(anatomy.heads, B * P, D)
-        torch.bmm(a_HNE, at_least_float32(weight_HED), out=heads)
-        difference_SBPD[graph.mlp_source(layer)] = mlp
-    return difference_SBPD
+def _exact(request: Request, batch: Batch) -> tuple[Tensor, float]:
+    return exact_scores(request.anatomy, request.graph, request.weights, batch, request.metric, request.constant), 0.0
 
 
-@dataclass
-class PullBack:
-    """Sums one group of readers over the steps, then pulls back to the residual stream once (module docstring)."""
-
-    reader: Reader
-    gradient: Float[Tensor, "B P R E"] | None = None
-    normalised: list[Float[Tensor, "B P D"]] = field(default_factory=list)
-    along: list[Float[Tensor, "B P R"]] = field(default_factory=list)
-
-    def add(self, step: float, stream_BPD: Tensor, output_BPRE: Tensor, gradient_BPRE: Tensor) -> None:
-        """One step of weight `step`: w_k r_k g_k is summed, x^_k and w_k c_k are kept."""
-        normalised, r = self.reader.norm.statistics(at_least_float32(stream_BPD))
-        scaled = gradient_BPRE * (step * r)[..., None]
-        output = at_least_float32(output_BPRE.detach()) - self.reader.at_zero
-        self.normalised.append(normalised)
-        self.along.append((scaled * output).sum(-1) / stream_BPD.shape[-1])
-        self.gradient = scaled if self.gradient is None else self.gradient.add_(scaled)
-
-    def result(self) -> Float[Tensor, "R B P D"]:
-        """Sum over the steps of w_k dL/dx for each reader of the group."""
-        assert self.gradient is not None
-        B, P, R, E = self.gradient.shape
-        if self.reader.weight is None:
-            pulled = (self.gradient * self.reader.norm.gamma).permute(2, 0, 1, 3)
-        else:
-            g_RNE = self.gradient.view(B * P, R, E).transpose(0, 1)
-            pulled = torch.bmm(g_RNE, at_least_float32(self.reader.weight)).view(R, B, P, -1)
-        if self.reader.norm.centred:
-            pulled = pulled - pulled.mean(-1, keepdim=True)
-        for x, c in zip(self.normalised, self.along, strict=True):
-            pulled = pulled.addcmul(c.permute(2, 0, 1)[..., None], x[None], value=-1)
-        return pulled
+def _flow(request: Request, batch: Batch) -> tuple[Tensor, float]:
+    return information_flow(request.anatomy, request.graph, request.weights, batch), 0.0
 
 
-def _attribute_batch(
-    anatomy: Anatomy,
-    graph: Graph,
-    weights: Weights,
-    batch: Batch,
-    metric: Metric,
-    points: Sequence[tuple[float, float]],
-    per_example: bool,
-) -> tuple[Float[Tensor, "N S R"], float]:
+@dataclass(frozen=True)
+class Ends:
+    """The clean and the ablated end of the path of one batch, and what follows from them.
+
+    Attributes:
+        prefix: keys and values of the positions both share.
+        inputs: the `input` node's output, clean and ablated, [B, P, D] each.
+        written: what heads and MLPs write, clean and ablated.
+        clean_logits: [B, T, V].
+        raised: sum of loss(corrupted) - loss(clean), 0 without a corrupted run.
+    """
+
+    prefix: Prefix
+    inputs: tuple[Tensor, Tensor]
+    written: tuple[Writers, Writers]
+    clean_logits: Float[Tensor, "B T V"]
+    raised: float
+
+
+@torch.no_grad()
+def _ends(request: Request, batch: Batch) -> Ends:
+    anatomy, metric = request.anatomy, request.metric
+    prefix = shared_prefix(anatomy, batch.clean, batch.shared)
+    clean = anatomy.embed(batch.clean[:, batch.shared :])
+    with recorded_writers(anatomy, len(batch)) as written:
+        clean_logits = forward(anatomy, clean, prefix, batch.tokens)
+    if request.constant is not None:
+        inputs = (clean, request.constant.inputs.expand_as(clean))
+        return Ends(prefix, inputs, (written, request.constant.written), clean_logits, 0.0)
+    corrupted = anatomy.embed(batch.corrupted[:, batch.shared :])
+    with recorded_writers(anatomy, len(batch)) as other:
+        logits = forward(anatomy, corrupted, prefix, batch.tokens)
+    raised = batch.losses(metric, logits, clean_logits) - batch.losses(metric, clean_logits, clean_logits)
+    return Ends(prefix, (clean, corrupted), (written, other), clean_logits, float(raised.sum()))
+
+
+def _attribute_batch(request: Request, batch: Batch) -> tuple[Float[Tensor, "N S R"], float]:
     """Scores of a batch (N = B rows, or their sum) and its sum of loss(corrupted) - loss(clean)."""
+    ends = _ends(request, batch)
+    clean, other = ends.written
+    written = Writers(
+        heads=[b - a for a, b in zip(clean.heads, other.heads, strict=True)],
+        mlps=[b - a for a, b in zip(clean.mlps, other.mlps, strict=True)],
+    )
     with torch.no_grad():
-        prefix = shared_prefix(anatomy, batch.clean, batch.shared)
-        clean_e, corrupted_e = (anatomy.embedding(t[:, batch.shared :]) for t in (batch.clean, batch.corrupted))
-        with recorded_writers(anatomy) as clean:
-            clean_logits = forward(anatomy, clean_e, prefix)
-        with recorded_writers(anatomy) as corrupted:
-            corrupted_logits = forward(anatomy, corrupted_e, prefix)
-        written = Writers(
-            heads=[b - a for a, b in zip(clean.heads, corrupted.heads, strict=True)],
-            mlps=[b - a for a, b in zip(clean.mlps, corrupted.mlps, strict=True)],
+        difference_SBPD = differences(request.graph, request.weights, ends.inputs[1] - ends.inputs[0], written)
+    scores = None
+    for runs in _passes(request, ends):
+        pulls = PullBacks.of(request.graph, request.weights)
+        for embeddings, step, replacement in runs:
+            _step(request, batch, ends, embeddings, step, replacement, pulls)
+        part = contract(request.graph, difference_SBPD, pulls, request.per_example)
+        scores = part if scores is None else scores.add_(part)
+    assert scores is not None
+    return scores, ends.raised
+
+
+_Run = tuple[Tensor, float, Replaced | None]
+"""Output of `input`, weight of the run, and a node's output to replace."""
+
+
+def _passes(request: Request, ends: Ends) -> Iterator[list[_Run]]:
+    """The runs to take gradients in, in groups that are summed before they are pulled back to the stream."""
+    clean, other = ends.inputs
+
+    def between(alpha: float) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda a, b: b + alpha * (a - b)
+
+    on_input: list[_Run] = [(between(alpha)(clean, other), weight, None) for alpha, weight in request.points]
+    if request.method != "eap-ig-activations":
+        yield on_input
+        return
+    nodes = 1 + 2 * request.graph.layers
+    yield [(embeddings, weight / nodes, None) for embeddings, weight, _ in on_input]
+    (heads, mlps), (heads_, mlps_) = ((w.heads, w.mlps) for w in ends.written)
+    for layer in range(request.graph.layers):
+        W = request.weights.output(layer).flatten(0, 1)
+        nodes_of_block: tuple[tuple[NodeKind, Tensor, Tensor], ...] = (
+            ("heads", heads[layer], heads_[layer]),
+            ("mlp", mlps[layer], mlps_[layer]),
         )
-        difference_SBPD = differences(anatomy, graph, weights.outputs, corrupted_e - clean_e, written)
-        losses = [metric.loss(x, clean_logits, batch.answer, batch.wrong) for x in (corrupted_logits, clean_logits)]
-    groups = [[PullBack(reader) for reader in block] for block in weights.readers]
-    final = PullBack(weights.final)
-    for alpha, step in points:
-        _step(
-            anatomy,
-            batch,
-            metric,
-            prefix,
-            corrupted_e + alpha * (clean_e - corrupted_e),
-            clean_logits,
-            step,
-            groups,
-            final,
-        )
-    scores = contract(graph, difference_SBPD, groups, final, per_example)
-    return scores, float((losses[0] - losses[1]).sum())
+        for kind, a, b in nodes_of_block:
+            yield [
+                (clean, weight / nodes, Replaced(layer, kind, between(alpha)(a, b), W))
+                for alpha, weight in request.points
+            ]
 
 
 def _step(
-    anatomy: Anatomy,
+    request: Request,
     batch: Batch,
-    metric: Metric,
-    prefix: Prefix,
+    ends: Ends,
     embeddings: Float[Tensor, "B P D"],
-    clean_logits: Float[Tensor, "B V"],
     step: float,
-    groups: Sequence[Sequence[PullBack]],
-    final: PullBack,
+    replacement: Replaced | None,
+    pulls: PullBacks,
 ) -> None:
     """One forward and one backward pass; one `autograd.grad` call by the tensors that destinations read."""
-    with torch.enable_grad(), recorded_readers(anatomy) as seen:
-        logits = forward(anatomy, embeddings.detach().requires_grad_(), prefix)
-        loss = metric.loss(logits, clean_logits, batch.answer, batch.wrong).sum()
-        read = [tensor for outputs in seen.projections for tensor in outputs]
-        gradients = list(torch.autograd.grad(loss, [*read, *seen.mlp_inputs, *seen.final]))
-    final.add(step, seen.final_stream[0][:, -1:], seen.final[0][:, -1:, None], gradients.pop()[:, -1:, None])
-    mlps = gradients[len(read) :]
+    anatomy, rows = request.anatomy, len(batch)
+    with torch.enable_grad(), recorded_readers(anatomy, rows) as seen, ExitStack() as stack:
+        if replacement is not None:
+            stack.enter_context(replaced(anatomy, replacement))
+        logits = forward(anatomy, embeddings.detach().requires_grad_(), ends.prefix, batch.tokens)
+        loss = batch.losses(request.metric, logits, ends.clean_logits).sum()
+    read = [tensor for outputs in seen.projections for tensor in outputs]
+    wanted = [*read, *seen.mlp_inputs, *seen.final]
+    # The readers of a node whose output was replaced reach the loss no more.
+    gradients = torch.autograd.grad(loss, wanted, materialize_grads=replacement is not None)
+    _collect(anatomy, seen, gradients, step, pulls, rows, batch.tokens)
+
+
+def _collect(
+    anatomy: Anatomy,
+    seen: Readers,
+    gradients: tuple[Tensor, ...],
+    step: float,
+    pulls: PullBacks,
+    rows: int,
+    tokens: int,
+) -> None:
+    """Hand every group of readers its stream, its output and the gradient there."""
+    final = (seen.final_stream[0], seen.final[0][:, :, None], gradients[-1][:, :, None])
+    pulls.final.add(step, *(tensor[:, -tokens:] for tensor in final))
     per_block = len(anatomy.blocks[0].projections)
     for layer, block in enumerate(anatomy.blocks):
+        *groups, mlp = pulls.blocks[layer]
         outputs = block.layout.split(concatenated(seen.projections[layer]))
-        pulls = block.layout.split(concatenated(gradients[layer * per_block : (layer + 1) * per_block]))
-        for group, output, gradient in zip(groups[layer], outputs, pulls, strict=False):
+        at = block.layout.split(concatenated(gradients[layer * per_block : (layer + 1) * per_block]))
+        for group, output, gradient in zip(groups, outputs, at, strict=True):
             group.add(step, seen.attention_stream[layer], output, gradient)
-        groups[layer][-1].add(
-            step, seen.mlp_stream[layer], seen.mlp_inputs[layer][:, :, None], mlps[layer][:, :, None]
-        )
-
-
-def contract(
-    graph: Graph,
-    difference_SBPD: Float[Tensor, "S B P D"],
-    groups: Sequence[Sequence[PullBack]],
-    final: PullBack,
-    per_example: bool,
-) -> Float[Tensor, "N S R"]:
-    """score[s, r] = sum over positions and width of difference_s . G_r; N is B, or 1 if summed over the batch."""
-    S, B, _, _ = difference_SBPD.shape
-    scores = difference_SBPD.new_zeros(B if per_example else 1, S, len(graph.destinations))
-
-    def fill(gradient_RBPD: Tensor, sources: int, columns: slice, last: bool = False) -> None:
-        difference = difference_SBPD[:sources, :, -1:] if last else difference_SBPD[:sources]
-        if per_example:
-            rows = difference.transpose(0, 1).flatten(2) @ gradient_RBPD.permute(1, 2, 3, 0).flatten(1, 2)
-        else:
-            rows = (difference.flatten(1) @ gradient_RBPD.flatten(1).t())[None]
-        scores[:, :sources, columns] = rows
-
-    for layer, (q, k, v, mlp) in enumerate(groups):
-        attention = graph.sources_before_attention(layer)
-        fill(q.result(), attention, graph.query_destinations(layer))
-        fill(k.result(), attention, graph.key_destinations(layer))
-        fill(v.result(), attention, graph.value_destinations(layer))
-        column = graph.mlp_destination(layer)
-        fill(mlp.result(), graph.sources_before_mlp(layer), slice(column, column + 1))
-    fill(final.result(), S, slice(graph.logits_destination, graph.logits_destination + 1), last=True)
-    return scores
+        read = by_row(seen.mlp_inputs[layer], rows)[:, :, None]
+        gradient = by_row(gradients[per_block * anatomy.layers + layer], rows)[:, :, None]
+        mlp.add(step, seen.mlp_stream[layer], read, gradient)

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from circuitune.circuits.metrics import Metric
 from circuitune.models.encoding import EncodedPairs
 
 
@@ -16,15 +17,18 @@ class Batch:
 
     Attributes:
         clean, corrupted: token ids, no padding.
-        answer, wrong: token ids; `wrong` may be None.
+        answer, wrong: ids of the last `tokens` positions' answers; `wrong` may be None.
+        answer_set, wrong_set: sets of single-token answers padded with -100, or None.
         rows: where these examples stand in the user's pairs.
         shared: number of leading positions on which every clean prompt equals its corrupted one.
     """
 
     clean: Int[Tensor, "B P"]
     corrupted: Int[Tensor, "B P"]
-    answer: Int[Tensor, " B"]
-    wrong: Int[Tensor, " B"] | None
+    answer: Int[Tensor, "B T"]
+    wrong: Int[Tensor, "B T"] | None
+    answer_set: Int[Tensor, "B k"] | None
+    wrong_set: Int[Tensor, "B j"] | None
     rows: Int[Tensor, " B"]
     shared: int
 
@@ -36,6 +40,28 @@ class Batch:
         """Positions that differ, or come after one that does: what has to be run."""
         return self.clean.shape[1] - self.shared
 
+    @property
+    def tokens(self) -> int:
+        """Last positions whose logits count: one per token of the answer."""
+        return self.answer.shape[1]
+
+    def losses(
+        self, metric: Metric, logits: Float[Tensor, "B T V"], clean: Float[Tensor, "B T V"]
+    ) -> Float[Tensor, " B"]:
+        """The metric's loss per example, summed over the answer's tokens."""
+        if metric.sets:
+            right = self.answer if self.answer_set is None else self.answer_set
+            wrong = self.wrong if self.wrong_set is None else self.wrong_set
+            return metric.loss(logits[:, -1], clean[:, -1], right, wrong)
+        wrong = None if self.wrong is None else self.wrong.flatten()
+        each = metric.loss(logits.flatten(0, 1), clean.flatten(0, 1), self.answer.flatten(), wrong)
+        return each.view(len(self), -1).sum(1)
+
+    def correct(self, logits: Float[Tensor, "B T V"]) -> Bool[Tensor, " B"]:
+        """Whether every token of the answer (any answer of the set) has the highest logit."""
+        best = logits.argmax(-1)
+        return (best == self.answer).all(1) if self.answer_set is None else (best == self.answer_set).any(1)
+
 
 def batches(
     inputs: EncodedPairs, device: torch.device, positions_per_batch: int, *, share_prefix: bool = True
@@ -43,22 +69,31 @@ def batches(
     """Split `inputs` into batches of at most `positions_per_batch` run positions (at least one row each).
 
     Padding is stripped, so it never reaches the model and cannot change a score. Rows keep their order inside a
-    group of equal (length, first difference).
+    group of equal (length, first difference, answer tokens).
     """
     inputs = inputs.cpu()
     lengths = inputs.lengths()
+    answer = inputs.answer if inputs.answer.ndim == 2 else inputs.answer[:, None]
+    wrong = inputs.wrong[:, None] if inputs.wrong is not None and inputs.wrong.ndim == 1 else inputs.wrong
+    tokens = (answer >= 0).sum(1)
     starts = torch.zeros_like(lengths) if inputs.mask is None else inputs.mask.int().argmax(1)
-    # At least the last position is run, also where nothing differs.
-    first = torch.minimum(inputs.first_difference(), lengths - 1) * int(share_prefix)
-    for length, shared in torch.stack([lengths, first], 1).unique(dim=0).tolist():
-        rows = ((lengths == length) & (first == shared)).nonzero()[:, 0]
+    # At least the positions whose logits count are run, also where nothing differs.
+    first = torch.minimum(inputs.first_difference(), lengths - tokens) * int(share_prefix)
+    for length, shared, kept in torch.stack([lengths, first, tokens], 1).unique(dim=0).tolist():
+        rows = ((lengths == length) & (first == shared) & (tokens == kept)).nonzero()[:, 0]
+
+        def take(ids: Tensor | None, part: Tensor, most: int | None = None) -> Tensor | None:
+            return None if ids is None else ids[part][:, :most].to(device)
+
         for part in rows.split(max(1, positions_per_batch // (length - shared))):
             columns = starts[part, None] + torch.arange(length)
             yield Batch(
                 clean=inputs.clean[part].gather(1, columns).to(device),
                 corrupted=inputs.corrupted[part].gather(1, columns).to(device),
-                answer=inputs.answer[part].to(device),
-                wrong=None if inputs.wrong is None else inputs.wrong[part].to(device),
+                answer=answer[part][:, :kept].to(device),
+                wrong=take(wrong, part, kept),
+                answer_set=take(inputs.answer_set, part),
+                wrong_set=take(inputs.wrong_set, part),
                 rows=part,
                 shared=shared,
             )

@@ -1,7 +1,7 @@
 """How well a circuit does what the model does."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import overload
 
@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from circuitune.circuits.ablation import Ablation, Constant, constant, require_ablation
 from circuitune.circuits.batches import Batch, batches
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.memory import BUDGET, bytes_per_position, positions_per_batch
-from circuitune.circuits.metrics import Loss, Metric, kl, resolve
-from circuitune.circuits.patching import Ablation, reference_run, run_circuits
+from circuitune.circuits.metrics import METRICS, Loss, Metric, parts_of, resolve
+from circuitune.circuits.patching import reference_run, run_circuits
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.circuits.weights import Weights
 from circuitune.core.errors import InputError, MachineError
@@ -46,6 +47,10 @@ class Run:
     def accuracy(self) -> float:
         """Share of examples answered correctly."""
         return float(self.correct.float().mean())
+
+    def weighted(self, sign: int) -> "Run":
+        """The same with `sign` times the metric."""
+        return replace(self, metric=sign * self.metric)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +117,7 @@ def evaluate(
     *,
     metric: str | Loss = ...,
     ablation: Ablation = ...,
+    mean_over: EncodedPairs | None = ...,
     batch_size: int | None = ...,
 ) -> Faithfulness: ...
 @overload
@@ -122,6 +128,7 @@ def evaluate(
     *,
     metric: str | Loss = ...,
     ablation: Ablation = ...,
+    mean_over: EncodedPairs | None = ...,
     batch_size: int | None = ...,
 ) -> list[Faithfulness]: ...
 def evaluate(
@@ -131,6 +138,7 @@ def evaluate(
     *,
     metric: str | Loss = "logit_diff",
     ablation: Ablation = "interchange",
+    mean_over: EncodedPairs | None = None,
     batch_size: int | None = None,
 ) -> Faithfulness | list[Faithfulness]:
     """Run the model as one circuit, or as several that share the clean and corrupted runs.
@@ -140,7 +148,8 @@ def evaluate(
         inputs: the encoded pairs (not those the circuit was found on, if the result is to mean anything).
         circuit: a circuit, or a sequence of circuits of the same graph: then a list is returned.
         metric: as in `attribute`.
-        ablation: ``interchange`` (edges outside carry the corrupted run) or ``zero``.
+        ablation: what edges outside the circuit carry, see `circuits.ablation`.
+        mean_over: prompts for the mean ablations, such as those the circuit was found on; by default `inputs`.
         batch_size: rows per batch; by default what fits the memory budget.
 
     Raises:
@@ -150,27 +159,25 @@ def evaluate(
     circuits = [circuit] if isinstance(circuit, Circuit) else list(circuit)
     anatomy = anatomy_of(model)
     graph, chosen = Graph.of(anatomy), resolve(metric, inputs)
-    inputs.require_context(anatomy.positions)
-    _check(circuits, graph, ablation)
-    rows: list[Tensor] = []
-    measured: list[list[Run]] = []
+    require_ablation(ablation)
+    _check(circuits, graph)
     with prepared(model), torch.no_grad():
-        weights = Weights.of(anatomy)
         positions = positions_per_batch(anatomy, graph, inputs, batch_size, BUDGET // 4)
-        for batch in batches(inputs, anatomy.device, positions, share_prefix=ablation == "interchange"):
-            measured.append(_measure_batch(anatomy, graph, weights, batch, chosen, ablation, circuits))
-            rows.append(batch.rows)
-    order = torch.cat(rows).argsort()
-    model_run, corrupted, *runs = (_joined(parts, order) for parts in zip(*measured, strict=True))
+        measured: list[list[Run]] = []
+        for part in parts_of(inputs, chosen):
+            part.inputs.require_context(anatomy.positions)
+            means = constant(anatomy, ablation, mean_over or part.inputs, positions)
+            request = _Request(anatomy, graph, Weights(anatomy), part.metric, means, circuits)
+            runs = request.measure(batches(part.inputs, anatomy.device, positions, share_prefix=means is None))
+            measured.append([run.weighted(part.sign * chosen.sign) for run in runs])
+    model_run, corrupted, *runs = (_summed(parts) for parts in zip(*measured, strict=True))
     results = [
         Faithfulness(model_run, r, corrupted, chosen.name, len(c)) for r, c in zip(runs, circuits, strict=True)
     ]
     return results[0] if isinstance(circuit, Circuit) else results
 
 
-def _check(circuits: Sequence[Circuit], graph: Graph, ablation: str) -> None:
-    if ablation not in ("interchange", "zero"):
-        raise InputError(f"Unknown ablation {ablation!r}; use 'interchange' or 'zero'.")
+def _check(circuits: Sequence[Circuit], graph: Graph) -> None:
     for circuit in circuits:
         if circuit.graph != graph:
             raise InputError(
@@ -178,31 +185,42 @@ def _check(circuits: Sequence[Circuit], graph: Graph, ablation: str) -> None:
             )
 
 
-def _measure_batch(
-    anatomy: Anatomy,
-    graph: Graph,
-    weights: Weights,
-    batch: Batch,
-    metric: Metric,
-    ablation: Ablation,
-    circuits: Sequence[Circuit],
-) -> list[Run]:
-    """Runs of one batch: the clean one, the ablated one, then one per circuit."""
-    reference = reference_run(anatomy, weights, batch, ablation)
+@dataclass(frozen=True)
+class _Request:
+    """What every batch needs to know of one call of `evaluate`."""
 
-    def measured(logits: Float[Tensor, "B V"]) -> Run:
-        if not bool(torch.isfinite(logits).all()):
-            raise MachineError("A logit is not finite; the model's weights or activations overflow or hold NaN.")
-        loss = metric.loss(logits, reference.clean_logits, batch.answer, batch.wrong)
-        away = [kl(logits, base, batch.answer, None) for base in (reference.clean_logits, reference.logits)]
-        correct = logits.argmax(-1) == batch.answer
-        return Run((metric.sign * loss).float().cpu(), correct.cpu(), away[0].float().cpu(), away[1].float().cpu())
+    anatomy: Anatomy
+    graph: Graph
+    weights: Weights
+    metric: Metric
+    constant: Constant | None
+    circuits: Sequence[Circuit]
 
-    runs = [measured(reference.clean_logits), measured(reference.logits)]
-    for chunk in _chunks(circuits, batch, anatomy, graph):
-        masks = torch.stack([circuit.mask for circuit in chunk])
-        runs.extend(measured(logits) for logits in run_circuits(anatomy, graph, weights, reference, masks))
-    return runs
+    def measure(self, parts: Iterable[Batch]) -> list[Run]:
+        """The clean run, the ablated one, then one per circuit, over all examples; `Run.metric` holds the loss."""
+        rows, measured = [], []
+        for batch in parts:
+            measured.append(self._measure_batch(batch))
+            rows.append(batch.rows)
+        order = torch.cat(rows).argsort()
+        return [_joined(runs, order) for runs in zip(*measured, strict=True)]
+
+    def _measure_batch(self, batch: Batch) -> list[Run]:
+        reference = reference_run(self.anatomy, self.weights, batch, self.constant)
+
+        def measured(logits: Float[Tensor, "B T V"]) -> Run:
+            if not bool(torch.isfinite(logits).all()):
+                raise MachineError("A logit is not finite; the model's weights or activations overflow or hold NaN.")
+            loss = batch.losses(self.metric, logits, reference.clean_logits)
+            away = [batch.losses(METRICS["kl"], logits, base) for base in (reference.clean_logits, reference.logits)]
+            return Run(loss.float().cpu(), batch.correct(logits).cpu(), away[0].float().cpu(), away[1].float().cpu())
+
+        runs = [measured(reference.clean_logits), measured(reference.logits)]
+        for chunk in _chunks(self.circuits, batch, self.anatomy, self.graph):
+            masks = torch.stack([circuit.mask for circuit in chunk])
+            all_logits = run_circuits(self.anatomy, self.graph, self.weights, reference, masks)
+            runs.extend(measured(logits) for logits in all_logits)
+        return runs
 
 
 def _chunks(circuits: Sequence[Circuit], batch: Batch, anatomy: Anatomy, graph: Graph) -> Iterator[Sequence[Circuit]]:
@@ -218,6 +236,11 @@ def _joined(parts: Sequence[Run], order: Tensor) -> Run:
         torch.cat([part.kl_from_model for part in parts])[order],
         torch.cat([part.kl_from_corrupted for part in parts])[order],
     )
+
+
+def _summed(parts: Sequence[Run]) -> Run:
+    """One run whose metric is the sum of the parts'; the rest is that of the first part, the right answer's."""
+    return replace(parts[0], metric=torch.stack([part.metric for part in parts]).sum(0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,31 +4,31 @@ Destination v receives
 
     x_v = base_v + sum over circuit edges u -> v of z_u(this run) + sum over other edges of a_u,
 
-where z_u is what source u adds to the stream, a_u = z_u(corrupted) (interchange) or 0 (zero), and base_v, what no
+where z_u is what source u adds to the stream, a_u what an ablated edge carries (`ablation`), and base_v, what no
 source writes (positions, attention output biases), is x_v(clean) - sum_u z_u(clean). An MLP's z includes its output
 bias, a head's does not.
 
 With the *reference run* in which every destination receives base_v + sum_u a_u (for interchange simply the corrupted
-run), this is x_v = x_v(reference) + sum over circuit edges of delta_u, delta_u = z_u(this run) - a_u. A destination
+run, else x_v(clean) + sum_u (a_u - z_u(clean))), this is x_v = x_v(reference) + sum over circuit edges of delta_u,
+delta_u = z_u(this run) - a_u. A destination
 without circuit edges reads what it read in the reference run, so only blocks with circuit edges are computed; and
 circuits that share a reference run go through as one batch (C circuits x B examples).
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from circuitune.circuits.ablation import Constant
 from circuitune.circuits.batches import Batch
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.weights import Reader, Weights
 from circuitune.models.anatomy import Anatomy, at_least_float32, concatenated
 from circuitune.models.running import (
-    AttentionCall,
+    Call,
     Prefix,
-    Readers,
     Writers,
     attend,
     forward,
@@ -38,8 +38,6 @@ from circuitune.models.running import (
     shared_prefix,
 )
 
-Ablation = Literal["interchange", "zero"]
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -47,49 +45,49 @@ class Reference:
 
     Attributes:
         streams: per block the residual stream that attention and MLP read, [B, P, D] each.
-        final: the stream the logits read at the last position, [B, D].
+        final: the stream the logits read at the last T positions, [B, T, D].
         projections: per block the outputs of the q, k, v projections, [B, P, O].
-        heads, mlps: per block what heads (before W_O) and MLP write in the reference run.
-        ablated: what an edge outside the circuit carries: as `heads`, `mlps`, or None for zero.
+        written: what heads (before W_O) and MLPs write in the reference run.
         inputs: the `input` node's clean output and what replaces it, [B, P, D] each.
-        clean_logits, logits: of the clean and of the reference run, [B, V].
+        carried: what an edge outside the circuit carries, as `written`.
+        clean_logits, logits: of the clean and of the reference run, [B, T, V].
     """
 
     streams: tuple[tuple[Tensor, Tensor], ...]
-    final: Float[Tensor, "B D"]
+    final: Float[Tensor, "B T D"]
     projections: tuple[Tensor, ...]
-    heads: tuple[Tensor, ...]
-    mlps: tuple[Tensor, ...]
-    ablated: bool
+    written: Writers
     inputs: tuple[Tensor, Tensor]
-    clean_logits: Float[Tensor, "B V"]
-    logits: Float[Tensor, "B V"]
-    calls: tuple[AttentionCall, ...]
+    carried: Writers
+    clean_logits: Float[Tensor, "B T V"]
+    logits: Float[Tensor, "B T V"]
+    calls: tuple[Call, ...]
     prefix: Prefix
 
 
 @torch.no_grad()
-def reference_run(anatomy: Anatomy, weights: Weights, batch: Batch, ablation: Ablation) -> Reference:
-    """The clean run and the reference run of one batch."""
-    if ablation == "interchange":
-        return _interchange(anatomy, batch)
-    return _zero(anatomy, weights, batch)
+def reference_run(anatomy: Anatomy, weights: Weights, batch: Batch, constant: Constant | None) -> Reference:
+    """The clean run and the reference run of one batch; `constant` is None for interchange."""
+    return _interchange(anatomy, batch) if constant is None else _constant(anatomy, weights, batch, constant)
 
 
 def _interchange(anatomy: Anatomy, batch: Batch) -> Reference:
-    prefix = shared_prefix(anatomy, batch.clean, batch.shared)
-    clean, corrupted = (anatomy.embedding(tokens[:, batch.shared :]) for tokens in (batch.clean, batch.corrupted))
-    clean_logits = forward(anatomy, clean, prefix)
-    with recorded_readers(anatomy) as read, recorded_writers(anatomy) as written, recorded_calls(anatomy) as calls:
-        logits = forward(anatomy, corrupted, prefix)
+    rows, prefix = len(batch), shared_prefix(anatomy, batch.clean, batch.shared)
+    clean, corrupted = (anatomy.embed(tokens[:, batch.shared :]) for tokens in (batch.clean, batch.corrupted))
+    clean_logits = forward(anatomy, clean, prefix, batch.tokens)
+    with (
+        recorded_readers(anatomy, rows) as read,
+        recorded_writers(anatomy, rows) as written,
+        recorded_calls(anatomy) as calls,
+    ):
+        logits = forward(anatomy, corrupted, prefix, batch.tokens)
     return Reference(
         streams=tuple(zip(read.attention_stream, read.mlp_stream, strict=True)),
-        final=read.final_stream[0][:, -1],
+        final=read.final_stream[0][:, -batch.tokens :],
         projections=tuple(concatenated(outputs) for outputs in read.projections),
-        heads=tuple(written.heads),
-        mlps=tuple(written.mlps),
-        ablated=True,
+        written=written,
         inputs=(clean, corrupted),
+        carried=written,
         clean_logits=clean_logits,
         logits=logits,
         calls=tuple(calls),
@@ -97,53 +95,47 @@ def _interchange(anatomy: Anatomy, batch: Batch) -> Reference:
     )
 
 
-def _zero(anatomy: Anatomy, weights: Weights, batch: Batch) -> Reference:
-    """Every destination of the reference run receives base_v alone."""
-    prefix = Prefix(0, None)
-    clean = anatomy.embedding(batch.clean)
-    with recorded_readers(anatomy) as read, recorded_writers(anatomy) as written, recorded_calls(anatomy) as calls:
-        clean_logits = forward(anatomy, clean, prefix)
-    streams, final = _bases(anatomy, weights, clean, read, written)
-    projections, heads, mlps = [], [], []
-    for layer, (block, (attention, mlp)) in enumerate(zip(anatomy.blocks, streams, strict=True)):
+def _constant(anatomy: Anatomy, weights: Weights, batch: Batch, constant: Constant) -> Reference:
+    """Every destination of the reference run receives x_v(clean) + sum_u (a_u - z_u(clean))."""
+    rows, prefix = len(batch), Prefix(0, None)
+    clean = anatomy.embed(batch.clean)
+    with (
+        recorded_readers(anatomy, rows) as read,
+        recorded_writers(anatomy, rows) as seen,
+        recorded_calls(anatomy) as calls,
+    ):
+        clean_logits = forward(anatomy, clean, prefix, batch.tokens)
+    shift, streams, projections, written = constant.inputs - clean, [], [], Writers()
+    for layer, block in enumerate(anatomy.blocks):
+        heads = (constant.written.heads[layer] - seen.heads[layer]) @ weights.output(layer).flatten(0, 1)
+        attention = read.attention_stream[layer] + shift
+        mlp = read.mlp_stream[layer] + (shift if anatomy.parallel else shift + heads)
+        shift = shift + heads + (constant.written.mlps[layer] - seen.mlps[layer])
         normalised = block.attention_norm(attention)
+        streams.append((attention, mlp))
         projections.append(concatenated([projection(normalised) for projection in block.projections]))
-        heads.append(attend(anatomy, layer, calls[layer], projections[-1], prefix))
-        mlps.append(block.mlp(block.mlp_norm(mlp)))
+        written.heads.append(attend(anatomy, layer, calls[layer], projections[-1], prefix))
+        written.mlps.append(block.mlp.compute(block.mlp_norm(mlp)))
+    final = (read.final_stream[0] + shift)[:, -batch.tokens :]
     return Reference(
         streams=tuple(streams),
         final=final,
         projections=tuple(projections),
-        heads=tuple(heads),
-        mlps=tuple(mlps),
-        ablated=False,
-        inputs=(clean, torch.zeros_like(clean)),
+        written=written,
+        inputs=(clean, constant.inputs.expand_as(clean)),
+        carried=constant.written,
         clean_logits=clean_logits,
-        logits=at_least_float32(anatomy.unembedding(anatomy.final_norm(final))),
+        logits=at_least_float32(anatomy.logits(final)),
         calls=tuple(calls),
         prefix=prefix,
     )
 
 
-def _bases(
-    anatomy: Anatomy, weights: Weights, clean: Tensor, read: Readers, written: Writers
-) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-    """base_v of every block's attention and MLP, and of the logits."""
-    sources, streams = clean.clone(), []
-    for layer, weight_HED in enumerate(weights.outputs):
-        attention = read.attention_stream[layer] - sources
-        heads = written.heads[layer] @ weight_HED.flatten(0, 1)
-        mlp = read.mlp_stream[layer] - (sources if anatomy.parallel else sources + heads)
-        streams.append((attention, mlp))
-        sources = sources + heads + written.mlps[layer]
-    return streams, (read.final_stream[0] - sources)[:, -1]
-
-
 @torch.no_grad()
 def run_circuits(
     anatomy: Anatomy, graph: Graph, weights: Weights, reference: Reference, masks_CSR: Shaped[Tensor, "C S R"]
-) -> Float[Tensor, "C B V"]:
-    """Logits at the last position of the model run as each of C circuits.
+) -> Float[Tensor, "C B T V"]:
+    """Logits at the last T positions of the model run as each of C circuits.
 
     `masks_CSR` is bool; a float mask lets an edge carry z_u(this run) in part, which finite differences use.
     """
@@ -184,22 +176,21 @@ class _Run:
         heads = [h for h in range(self.graph.heads) if self.used[self.graph.head_sources(layer).start + h]]
         if not heads:
             return
-        a_CBPHE = self._heads(layer)
+        a_CBPHE, weight_HED = self._heads(layer), self.weights.output(layer)
         for head in heads:
-            delta = a_CBPHE[..., head, :] @ self.weights.outputs[layer][head]
+            delta = a_CBPHE[..., head, :] @ weight_HED[head]
             self.write(self.graph.head_sources(layer).start + head, delta)
 
     def _heads(self, layer: int) -> Float[Tensor, "C B P H E"]:
         """Head activations less those an ablated edge carries."""
         reference, anatomy = self.reference, self.anatomy
-        before = reference.heads[layer].expand(self.C, -1, -1, -1)
+        after = reference.written.heads[layer].expand(self.C, -1, -1, -1)
         columns = self.graph.attention_destinations(layer)
-        after = before
         if bool(self.masks[:, :, columns].any()):
             fused = self._projections(layer)
             call = reference.calls[layer]
-            after = attend(anatomy, layer, call, fused.flatten(0, 1), reference.prefix).view_as(before)
-        difference = after - before if reference.ablated else after
+            after = attend(anatomy, layer, call, fused.flatten(0, 1), reference.prefix).view_as(after)
+        difference = after - reference.carried.heads[layer]
         return difference.unflatten(-1, (anatomy.heads, anatomy.head_width))
 
     def _projections(self, layer: int) -> Float[Tensor, "C B P O"]:
@@ -207,22 +198,22 @@ class _Run:
         graph, layout = self.graph, self.anatomy.blocks[layer].layout
         parts = [part.expand(self.C, *part.shape).clone() for part in layout.split(self.reference.projections[layer])]
         groups = (graph.query_destinations(layer), graph.key_destinations(layer), graph.value_destinations(layer))
-        for part_CBPRE, columns, reader in zip(parts, groups, self.weights.readers[layer], strict=False):
+        for part_CBPRE, columns, reader in zip(parts, groups, self.weights.readers(layer), strict=False):
             entered = self.masks[:, :, columns].any(0).any(0).nonzero()[:, 0]
             if len(entered):
                 stream_CNBPD = self.received(self.reference.streams[layer][0], columns.start + entered)
                 part_CBPRE[:, :, :, entered] = _project(reader, entered, stream_CNBPD)
         return layout.merge(*parts)
 
-    def received(self, base_BPD: Tensor, columns: Tensor, last: bool = False) -> Float[Tensor, "C N B P D"]:
-        """x_v of the destinations `columns`: the reference stream plus delta_u over the circuit's edges."""
+    def received(self, base_BPD: Tensor, columns: Tensor) -> Float[Tensor, "C N B P D"]:
+        """x_v of the destinations `columns`: the reference stream (or its end) plus delta_u over the edges."""
         sources = [source for source in self.slot if bool(self.masks[:, source, columns].any())]
         if not sources:
             return base_BPD.expand(self.C, len(columns), *base_BPD.shape)
         # All slots up to the last needed one: a view, where picking the needed ones would copy them.
         slots = self.slot[sources[-1]] + 1
         mask_CNU = self.masks[:, list(self.slot)[:slots]][:, :, columns].transpose(1, 2).to(base_BPD.dtype)
-        delta = self.delta_CUBPD[:, :slots, :, -1:] if last else self.delta_CUBPD[:, :slots]
+        delta = self.delta_CUBPD[:, :slots, :, -base_BPD.shape[1] :]
         base = base_BPD.flatten().expand(self.C, len(columns), -1)
         return torch.baddbmm(base, mask_CNU, delta.flatten(2)).unflatten(-1, base_BPD.shape)
 
@@ -231,20 +222,18 @@ class _Run:
         source, column = self.graph.mlp_source(layer), self.graph.mlp_destination(layer)
         if not self.used[source]:
             return
-        before = self.reference.mlps[layer].expand(self.C, -1, -1, -1)
-        after = before
+        after = self.reference.written.mlps[layer].expand(self.C, -1, -1, -1)
         if bool(self.masks[:, :, column].any()):
             block = self.anatomy.blocks[layer]
             stream = self.received(self.reference.streams[layer][1], torch.tensor([column]))
-            after = block.mlp(block.mlp_norm(stream.flatten(0, 2))).view_as(before)
-        self.write(source, after - before if self.reference.ablated else after)
+            after = block.mlp.compute(block.mlp_norm(stream.flatten(0, 2))).view_as(after)
+        self.write(source, after - self.reference.carried.mlps[layer])
 
-    def logits(self) -> Float[Tensor, "C B V"]:
-        """Logits at the last position."""
+    def logits(self) -> Float[Tensor, "C B T V"]:
+        """Logits at the last T positions."""
         column = torch.tensor([self.graph.logits_destination])
-        stream = self.received(self.reference.final[:, None], column, last=True)[:, 0]
-        logits = self.anatomy.unembedding(self.anatomy.final_norm(stream.flatten(0, 1)))[:, -1]
-        return at_least_float32(logits).unflatten(0, (self.C, -1))
+        stream = self.received(self.reference.final, column)[:, 0]
+        return at_least_float32(self.anatomy.logits(stream.flatten(0, 1))).unflatten(0, (self.C, -1))
 
 
 def _project(reader: Reader, heads: Tensor, stream_CNBPD: Tensor) -> Float[Tensor, "C B P N E"]:

@@ -13,25 +13,36 @@ from circuitune.core.errors import InputError
 LARGE_RESIDUAL = 0.1
 """Completeness residual above which `completeness` warns."""
 
+FIXED: dict[str, tuple[tuple[float, float], ...]] = {
+    "eap": ((1.0, 1.0),),
+    "clean-corrupted": ((1.0, 0.5), (0.0, 0.5)),
+    "exact": (),
+    "information-flow": (),
+}
+"""Methods whose points are not for the user to choose."""
 
-def path_points(method: str, steps: int, quadrature: str) -> list[tuple[float, float]]:
+INTEGRATED = ("eap-ig", "eap-ig-activations")
+"""Methods whose points a quadrature rule places."""
+
+
+def path_points(method: str, steps: int, quadrature: str) -> tuple[tuple[float, float], ...]:
     """Points alpha (weight of the clean input) and their weights on the path from corrupted to clean.
 
     ``left`` is alpha = k/m, k = 0..m-1 (EAP-IG's current code), ``right`` k = 1..m (its paper, and the study).
     """
-    if method not in ("eap", "eap-ig"):
-        raise InputError(f"Unknown method {method!r}; use 'eap' or 'eap-ig'.")
-    if method == "eap":
-        return [(1.0, 1.0)]
+    if method in FIXED:
+        return FIXED[method]
+    if method not in INTEGRATED:
+        raise InputError(f"Unknown method {method!r}; use one of {', '.join((*INTEGRATED, *FIXED))}.")
     if steps < 1:
-        raise InputError(f"eap-ig needs at least one step; got {steps}.")
+        raise InputError(f"{method} needs at least one step; got {steps}.")
     if quadrature == "gauss":
         nodes, weights = np.polynomial.legendre.leggauss(steps)
-        return [((1 + float(x)) / 2, float(w) / 2) for x, w in zip(nodes, weights, strict=True)]
+        return tuple(((1 + float(x)) / 2, float(w) / 2) for x, w in zip(nodes, weights, strict=True))
     offsets = {"left": 0.0, "midpoint": 0.5, "right": 1.0}
     if quadrature not in offsets:
         raise InputError(f"Unknown quadrature {quadrature!r}; use midpoint, left, right or gauss.")
-    return [((k + offsets[quadrature]) / steps, 1 / steps) for k in range(steps)]
+    return tuple(((k + offsets[quadrature]) / steps, 1 / steps) for k in range(steps))
 
 
 def completeness(values: Float[Tensor, "S R"], raised: float, steps: int, quadrature: str) -> float:

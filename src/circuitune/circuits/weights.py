@@ -1,12 +1,12 @@
 """Effective weights between the residual stream and the heads, adapters included."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitune.models.anatomy import Anatomy, Block, Norm, concatenated, weight_of
+from circuitune.models.anatomy import Anatomy, Block, Norm, concatenated, materialised, weight_of
 
 
 @dataclass(frozen=True)
@@ -15,54 +15,77 @@ class Reader:
 
     Attributes:
         norm: what it reads through.
+        gamma: the norm's scale, [D].
         weight: [count, width, D] with gamma folded in; None for the identity (MLPs and logits: count 1, width D).
         at_zero: q(beta), the outputs for x^ = 0, [count, width].
     """
 
     norm: Norm
+    gamma: Float[Tensor, " D"]
     weight: Float[Tensor, "R E D"] | None
     at_zero: Float[Tensor, "R E"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Weights:
-    """Effective weights of all blocks, adapters included, read once per call.
+    """Effective weights of all blocks, adapters included, each read when first asked for.
 
-    Attributes:
-        readers: per block the q heads, the k heads, the v heads and the MLP.
-        final: the logits.
-        outputs: per block W_O [heads, head_width, D].
+    They are kept for the length of one call, unless the model's own do not stay in memory (`Anatomy.resident`).
     """
 
-    readers: tuple[tuple[Reader, ...], ...]
-    final: Reader
-    outputs: tuple[Float[Tensor, "H E D"], ...]
+    anatomy: Anatomy
+    _readers: dict[int, tuple[Reader, ...]] = field(default_factory=dict)
+    _outputs: dict[int, Tensor] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, anatomy: Anatomy) -> "Weights":
-        """Read them from the model."""
-        readers = tuple(_block_readers(anatomy, block) for block in anatomy.blocks)
-        outputs = tuple(_output_weight(anatomy, block) for block in anatomy.blocks)
-        return cls(readers, _identity_reader(anatomy.final_norm), outputs)
+    def readers(self, layer: int) -> tuple[Reader, ...]:
+        """The q heads, the k heads, the v heads and the MLP of a block."""
+        if layer in self._readers:
+            return self._readers[layer]
+        block = self.anatomy.blocks[layer]
+        with torch.no_grad(), materialised(self.anatomy, block):
+            readers = _block_readers(self.anatomy, block)
+        if self.anatomy.resident:
+            self._readers[layer] = readers
+        return readers
+
+    def output(self, layer: int) -> Float[Tensor, "H E D"]:
+        """W_O of a block (gamma o W_O where a norm follows the heads): z_h = a_h W_O[h]."""
+        if layer in self._outputs:
+            return self._outputs[layer]
+        block = self.anatomy.blocks[layer]
+        with torch.no_grad(), materialised(self.anatomy, block):
+            weight = _output_weight(self.anatomy, block)
+        if self.anatomy.resident:
+            self._outputs[layer] = weight
+        return weight
+
+    def final(self) -> Reader:
+        """The logits."""
+        with torch.no_grad(), materialised(self.anatomy):
+            return _identity_reader(self.anatomy, self.anatomy.final_norm)
 
 
 def _block_readers(anatomy: Anatomy, block: Block) -> tuple[Reader, ...]:
     norm = block.attention_norm
-    with torch.no_grad():
-        at_zero = concatenated([projection(norm.beta[None, None])[0, 0] for projection in block.projections])
-    weight_DO = concatenated([weight_of(projection, anatomy.width, norm.gamma) for projection in block.projections])
-    folded = block.layout.split(weight_DO * norm.gamma[:, None])
+    weight_DO = concatenated([weight_of(projection, anatomy.width) for projection in block.projections])
+    gamma, beta = norm.affine(weight_DO[:, 0])
+    at_zero = concatenated([projection(beta[None, None])[0, 0] for projection in block.projections])
+    folded = block.layout.split(weight_DO * gamma[:, None])
     heads = (
-        Reader(norm, weight.permute(1, 2, 0).contiguous(), offset)
+        Reader(norm, gamma, weight.permute(1, 2, 0).contiguous(), offset)
         for weight, offset in zip(folded, block.layout.split(at_zero), strict=True)
     )
-    return (*heads, _identity_reader(block.mlp_norm))
+    return (*heads, _identity_reader(anatomy, block.mlp_norm, like=gamma))
 
 
-def _identity_reader(norm: Norm) -> Reader:
-    return Reader(norm, None, norm.beta[None])
+def _identity_reader(anatomy: Anatomy, norm: Norm, like: Tensor | None = None) -> Reader:
+    like = torch.empty(anatomy.width, device=anatomy.device, dtype=anatomy.dtype) if like is None else like
+    gamma, beta = norm.affine(like)
+    return Reader(norm, gamma, None, beta[None])
 
 
 def _output_weight(anatomy: Anatomy, block: Block) -> Float[Tensor, "H E D"]:
-    weight = weight_of(block.output, anatomy.heads * anatomy.head_width, block.attention_norm.gamma)
+    weight = weight_of(block.output, anatomy.heads * anatomy.head_width)
+    if block.heads_norm is not None:
+        weight = weight * block.heads_norm.affine(weight[0])[0]
     return weight.unflatten(0, (anatomy.heads, anatomy.head_width))

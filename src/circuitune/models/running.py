@@ -8,14 +8,15 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 
-from circuitune.models.anatomy import Anatomy, Block, Norm, at_least_float32
+from circuitune.models.anatomy import Anatomy, Block, Norm, at_least_float32, first
 
 
 @contextmanager
@@ -47,14 +48,15 @@ class Prefix:
     length: int
     past: DynamicCache | None
 
-    def cache(self, rows: Int[Tensor, " N"] | None = None) -> DynamicCache | None:
-        """A cache that starts with this prefix (of these `rows`, or all); the stored tensors are shared."""
+    def cache(self, rows: Int[Tensor, " N"] | None = None, layer: int = 0) -> DynamicCache | None:
+        """A cache that starts with this prefix; with `rows`, of these rows and for one block. Tensors are shared."""
         if self.past is None:
             return None
         fresh = copy.copy(self.past)
-        fresh.layers = [copy.copy(layer) for layer in self.past.layers]
+        fresh.layers = [copy.copy(past) for past in self.past.layers]
         if rows is not None:
-            fresh.batch_select_indices(rows)
+            past: Any = fresh.layers[layer]
+            past.batch_select_indices(rows)
         return fresh
 
 
@@ -77,18 +79,27 @@ def shared_prefix(anatomy: Anatomy, tokens_BP: Int[Tensor, "B P"], length: int) 
     return Prefix(length, past)
 
 
-def forward(anatomy: Anatomy, embeddings_BPD: Float[Tensor, "B P D"], prefix: Prefix) -> Float[Tensor, "B V"]:
-    """Logits at the last position, given the `input` node's output at the positions after the prefix."""
+def forward(
+    anatomy: Anatomy, embeddings_BPD: Float[Tensor, "B P D"], prefix: Prefix, keep: int = 1
+) -> Float[Tensor, "B keep V"]:
+    """Logits at the last `keep` positions, given the `input` node's output at the positions after the prefix."""
     cache = prefix.cache()
-    output = anatomy.model(
-        inputs_embeds=embeddings_BPD, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1
-    )
-    return at_least_float32(output.logits[:, -1])
+    with ExitStack() as stack:
+        if anatomy.embedding_norm is not None:  # it is part of the `input` node
+            stack.enter_context(substituted(anatomy.embedding_norm, lambda x: x))
+        output = anatomy.model(
+            inputs_embeds=embeddings_BPD, past_key_values=cache, use_cache=cache is not None, logits_to_keep=keep
+        )
+    return at_least_float32(output.logits)
 
 
 @dataclass
 class Writers:
-    """What the sources of each block write: head activations before the output projection, and MLP outputs."""
+    """What the sources of each block write: head activations before the output projection, and MLP outputs.
+
+    Where a norm follows the heads, an activation carries the norm's 1/rms of its run: z_head = (gamma o W_O) (r a),
+    so that the stream stays the sum of its sources.
+    """
 
     heads: list[Float[Tensor, "B P HE"]] = field(default_factory=list)
     mlps: list[Float[Tensor, "B P D"]] = field(default_factory=list)
@@ -98,108 +109,177 @@ class Writers:
 class Readers:
     """What the destinations of each block read.
 
-    `projections` (q, k, v before positions are applied), `mlp_inputs` (the normalised stream) and `final` (the
-    normalised stream before the unembedding) are the tensors to differentiate by; the three `*_stream` lists hold
-    the residual stream before the norm in question.
+    `projections` (q, k, v before positions are applied), `mlp_inputs` (the normalised stream, possibly with its rows
+    and positions in one dimension) and `final` (the normalised stream before the unembedding) are the tensors to
+    differentiate by; the three `*_stream` lists hold the residual stream before the norm in question.
     """
 
     attention_stream: list[Float[Tensor, "B P D"]] = field(default_factory=list)
     projections: list[tuple[Tensor, ...]] = field(default_factory=list)
     mlp_stream: list[Float[Tensor, "B P D"]] = field(default_factory=list)
-    mlp_inputs: list[Float[Tensor, "B P D"]] = field(default_factory=list)
+    mlp_inputs: list[Tensor] = field(default_factory=list)
     final_stream: list[Float[Tensor, "B P D"]] = field(default_factory=list)
     final: list[Float[Tensor, "B P D"]] = field(default_factory=list)
 
 
 @contextmanager
-def recorded_writers(anatomy: Anatomy) -> Iterator[Writers]:
-    """Record what every source writes during the runs inside."""
+def recorded_writers(anatomy: Anatomy, rows: int) -> Iterator[Writers]:
+    """Record what every source writes during the run of `rows` rows inside."""
     seen = Writers()
     with ExitStack() as hooks:
         for block in anatomy.blocks:
-            hooks.callback(_before(block.output, lambda x: seen.heads.append(x.detach())).remove)
-            hooks.callback(_after(block.mlp, lambda y: seen.mlps.append(y.detach())).remove)
+            hooks.callback(_before(block.output, lambda a: seen.heads.append(a.detach())).remove)
+            keep = partial(_keep, seen.mlps, rows)
+            hooks.callback(_after(block.mlp.writes, keep, hide=block.in_place).remove)
+            if block.heads_norm is not None:
+                hooks.callback(_before(_module(block.heads_norm), _scale_last(seen.heads, block.heads_norm)).remove)
         yield seen
 
 
+def _keep(outputs: list[Tensor], rows: int, output: Tensor) -> None:
+    outputs.append(by_row(output.detach(), rows))
+
+
+def _scale_last(heads: list[Tensor], norm: Norm) -> Callable[[Tensor], None]:
+    def scale(summed: Tensor) -> None:
+        heads[-1] = heads[-1] * norm.statistics(summed.detach())[1]
+
+    return scale
+
+
 @contextmanager
-def recorded_readers(anatomy: Anatomy) -> Iterator[Readers]:
-    """Record what every destination reads during the run inside, ready to be differentiated by.
+def recorded_readers(anatomy: Anatomy, rows: int) -> Iterator[Readers]:
+    """Record what every destination reads during the run of `rows` rows inside, ready to be differentiated by.
 
     The MLP is handed an alias of its input: the tensor itself may be read by the attention too (shared norms) or be
     the residual stream, and the gradient at a reader must collect neither.
     """
     seen = Readers()
+
+    def mlp_alias(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        alias = arguments[0].view_as(arguments[0])
+        seen.mlp_inputs.append(alias)
+        return (alias, *arguments[1:])
+
     with ExitStack() as hooks:
 
-        def watch(norm: Norm, streams: list[Tensor]) -> None:
-            hooks.callback(_before(norm.module, lambda x: streams.append(x.detach())).remove)
-
-        def mlp_alias(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-            alias = arguments[0].view_as(arguments[0])
-            seen.mlp_inputs.append(alias)
-            return (alias, *arguments[1:])
+        def watch(norm: Norm, reader: nn.Module, streams: list[Tensor]) -> None:
+            module = reader if norm.module is None else norm.module
+            hooks.callback(_before(module, lambda x: streams.append(by_row(x.detach(), rows))).remove)
 
         for block in anatomy.blocks:
-            watch(block.attention_norm, seen.attention_stream)
-            watch(block.mlp_norm, seen.mlp_stream)
-            outputs: list[Tensor] = []
-            for projection in block.projections:
-                hooks.callback(_after(projection, _gather(outputs, len(block.projections), seen.projections)).remove)
-            hooks.callback(block.mlp.register_forward_pre_hook(mlp_alias).remove)
-        watch(anatomy.final_norm, seen.final_stream)
-        hooks.callback(_after(anatomy.final_norm.module, seen.final.append).remove)
+            watch(block.attention_norm, block.attention, seen.attention_stream)
+            watch(block.mlp_norm, block.mlp.reads, seen.mlp_stream)
+            outputs: dict[int, Tensor] = {}
+            for index, projection in enumerate(block.projections):
+                gather = _gather(outputs, index, len(block.projections), seen.projections)
+                hooks.callback(_after(projection, gather, hide=block.in_place).remove)
+            hooks.callback(block.mlp.reads.register_forward_pre_hook(mlp_alias).remove)
+        watch(anatomy.final_norm, anatomy.unembedding, seen.final_stream)
+        hooks.callback(_after(_module(anatomy.final_norm), seen.final.append).remove)
         yield seen
 
 
+def by_row(x: Tensor, rows: int) -> Float[Tensor, "B P D"]:
+    """[B P, D] -> [B, P, D] (OPT flattens what its MLP reads and writes)."""
+    return x.unflatten(0, (rows, -1)) if x.ndim == 2 else x
+
+
 @dataclass(frozen=True)
-class AttentionCall:
-    """How the model called one block's attention: masks, positions and cache, to call it again.
+class Call:
+    """How the model called a module: masks, positions and cache, to call it again with other rows.
 
     Attributes:
-        arguments, keywords: as passed; the first argument (or ``hidden_states``) is the normalised stream.
+        arguments, keywords: as passed; the first argument (or ``hidden_states``) is what the module reads.
         batch: rows of that call.
+        heads: query heads of the model: tables of position biases come as [B * heads, ...].
     """
 
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
     batch: int
+    heads: int
 
-    def repeat(self, attention: nn.Module, hidden: Float[Tensor, "N P D"], prefix: Prefix) -> None:
-        """Call the attention on N = copies x batch rows, copies outermost. Its output is left to whoever hooks it."""
+    def repeat(self, module: nn.Module, hidden: Float[Tensor, "N P D"], prefix: Prefix, layer: int) -> Tensor:
+        """Call the module, of block `layer`, on N = copies x batch rows, copies outermost."""
         rows = torch.arange(self.batch, device=hidden.device).repeat(len(hidden) // self.batch)
-        keywords = {name: self._expanded(value, rows, prefix) for name, value in self.keywords.items()}
-        arguments = [self._expanded(value, rows, prefix) for value in self.arguments]
+        cache = prefix.cache(rows, layer)
+        keywords = {name: self._expanded(value, rows, cache, name) for name, value in self.keywords.items()}
+        arguments = [self._expanded(value, rows, cache) for value in self.arguments]
         if arguments:
             arguments[0] = hidden
         else:
             keywords["hidden_states"] = hidden
-        attention(*arguments, **keywords)
+        return first(module(*arguments, **keywords))
 
-    def _expanded(self, value: Any, rows: Tensor, prefix: Prefix) -> Any:
+    def _expanded(self, value: Any, rows: Tensor, cache: Cache | None, name: str = "") -> Any:
         if isinstance(value, Cache):
-            return prefix.cache(rows)
+            return cache
         if isinstance(value, tuple):
-            return tuple(self._expanded(item, rows, prefix) for item in value)
+            return tuple(self._expanded(item, rows, cache) for item in value)
+        if not isinstance(value, Tensor) or value.ndim < 2:
+            return value
+        if name == "alibi" and value.ndim == 3:
+            return value.unflatten(0, (self.batch, self.heads))[rows].flatten(0, 1)
         # A first dimension of 1 broadcasts: one mask or position table for all rows.
-        if isinstance(value, Tensor) and self.batch > 1 and value.ndim > 1 and len(value) == self.batch:
-            return value[rows]
-        return value
+        return value[rows] if self.batch > 1 and len(value) == self.batch else value
 
 
 @contextmanager
-def recorded_calls(anatomy: Anatomy) -> Iterator[list[AttentionCall]]:
-    """Record how every block's attention is called during the run inside."""
-    calls: list[AttentionCall] = []
+def recorded_calls(
+    anatomy: Anatomy, module: Callable[[Block], nn.Module] = lambda block: block.attention
+) -> Iterator[list[Call]]:
+    """Record how a module of every block, by default its attention, is called during the run inside."""
+    calls: list[Call] = []
 
     def record(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         hidden = arguments[0] if arguments else keywords["hidden_states"]
-        calls.append(AttentionCall(arguments, keywords, len(hidden)))
+        calls.append(Call(arguments, keywords, len(hidden), anatomy.heads))
 
     with ExitStack() as hooks:
         for block in anatomy.blocks:
-            hooks.callback(block.attention.register_forward_pre_hook(record, with_kwargs=True).remove)
+            hooks.callback(module(block).register_forward_pre_hook(record, with_kwargs=True).remove)
         yield calls
+
+
+NodeKind = Literal["heads", "mlp"]
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """What the heads (all at once) or the MLP of a block write instead of their own output.
+
+    Attributes:
+        value: as in `Writers`.
+        weight: W_O [HE, D], which takes heads to the stream.
+    """
+
+    layer: int
+    kind: NodeKind
+    value: Float[Tensor, "B P X"]
+    weight: Float[Tensor, "HE D"]
+
+
+@contextmanager
+def replaced(anatomy: Anatomy, replacement: Replaced) -> Iterator[None]:
+    """Let a node of the run inside write the given output."""
+    block, value = anatomy.blocks[replacement.layer], replacement.value
+
+    def write(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+        new = value if replacement.kind == "mlp" else value @ replacement.weight
+        new = new.view_as(first(output))
+        return (new, *output[1:]) if isinstance(output, tuple) else new
+
+    if replacement.kind == "mlp":
+        handle = block.mlp.writes.register_forward_hook(write)
+    elif block.heads_norm is not None:
+        handle = _module(block.heads_norm).register_forward_hook(write)
+    else:
+        handle = block.output.register_forward_pre_hook(lambda _, arguments: (value, *arguments[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager
@@ -216,9 +296,9 @@ def substituted(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Itera
 
 
 def attend(
-    anatomy: Anatomy, layer: int, call: AttentionCall, fused: Float[Tensor, "N P O"], prefix: Prefix
+    anatomy: Anatomy, layer: int, call: Call, fused: Float[Tensor, "N P O"], prefix: Prefix
 ) -> Float[Tensor, "N P HE"]:
-    """Head activations before the output projection, given the (concatenated) outputs of the q, k, v projections.
+    """What the heads write (see `Writers`), given the (concatenated) outputs of the q, k, v projections.
 
     The block's own attention runs: its positions, masks and cache apply. Its projections do not.
     """
@@ -234,8 +314,10 @@ def attend(
         for projection, part in zip(block.projections, fused.split(widths, -1), strict=True):
             stack.enter_context(substituted(projection, lambda _, part=part: part))
         stack.enter_context(substituted(block.output, record))
-        call.repeat(block.attention, fused.new_empty(*fused.shape[:-1], anatomy.width), prefix)
-    return heads[0]
+        call.repeat(block.attention, fused.new_empty(*fused.shape[:-1], anatomy.width), prefix, layer)
+    if block.heads_norm is None:
+        return heads[0]
+    return heads[0] * block.heads_norm.statistics(block.output(heads[0]))[1]
 
 
 def _output_width(block: Block, index: int, anatomy: Anatomy) -> int:
@@ -244,25 +326,35 @@ def _output_width(block: Block, index: int, anatomy: Anatomy) -> int:
     return (anatomy.heads if index == 0 else anatomy.kv_heads) * anatomy.head_width
 
 
-def _gather(outputs: list[Tensor], count: int, complete: list[tuple[Tensor, ...]]) -> Callable[[Tensor], None]:
+def _module(norm: Norm) -> nn.Module:
+    assert norm.module is not None
+    return norm.module
+
+
+def _gather(
+    outputs: dict[int, Tensor], index: int, count: int, complete: list[tuple[Tensor, ...]]
+) -> Callable[[Tensor], None]:
     def add(output: Tensor) -> None:
-        outputs.append(output)
+        outputs[index] = output
         if len(outputs) == count:
-            complete.append(tuple(outputs))
+            complete.append(tuple(outputs[place] for place in range(count)))
             outputs.clear()
 
     return add
 
 
 def _before(module: nn.Module, record: Callable[[Tensor], None]) -> Any:
-    def hook(_: nn.Module, arguments: tuple[Any, ...]) -> None:
-        record(arguments[0])
+    def hook(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        record(arguments[0] if arguments else keywords["hidden_states"])
 
-    return module.register_forward_pre_hook(hook)
+    return module.register_forward_pre_hook(hook, with_kwargs=True)
 
 
-def _after(module: nn.Module, record: Callable[[Tensor], None]) -> Any:
-    def hook(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
-        record(output)
+def _after(module: nn.Module, record: Callable[[Tensor], None], hide: bool = False) -> Any:
+    """Record what a module returns; with `hide` the model goes on with a copy, which it may overwrite."""
+
+    def hook(_: nn.Module, __: tuple[Any, ...], output: Any) -> Tensor | None:
+        record(first(output))
+        return first(output).clone() if hide else None
 
     return module.register_forward_hook(hook)

@@ -5,6 +5,6 @@ inputs = random_pairs(12, positions=9, first_difference=4)
 """
 
 from circuitune.testing.inputs import random_pairs
-from circuitune.testing.models import tiny_model
+from circuitune.testing.models import SHAPES, in_double, tiny_model
 
-__all__ = ["random_pairs", "tiny_model"]
+__all__ = ["SHAPES", "in_double", "random_pairs", "tiny_model"]

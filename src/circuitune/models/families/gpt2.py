@@ -1,43 +1,56 @@
-"""GPT-2: serial blocks, LayerNorm, fused q, k, v by letter, learned positions (not a node)."""
+"""GPT-2 and GPT-Neo: serial blocks, LayerNorm, learned positions (not a node)."""
 
 from typing import Any
 
-from circuitune.models.anatomy import Anatomy, Block, Layout, Norm, linear_names
+from circuitune.core.errors import InputError
+from circuitune.models.anatomy import Anatomy, Block, Layout, Mlp, Norm, linear_names
 
 
-def describe(model: Any) -> Anatomy:
-    """Anatomy of a `GPT2LMHeadModel`."""
-    config, body = model.config, model.transformer
-    head_width = config.n_embd // config.n_head
-    layout = Layout("letter", config.n_head, config.n_head, head_width)
+def gpt2(model: Any) -> Anatomy:
+    """Anatomy of a `GPT2LMHeadModel`: q, k, v fused by letter."""
+    config = model.config
+    if config.add_cross_attention:
+        raise InputError("GPT-2 with cross-attention is not supported; load a decoder-only language model.")
+    return _describe(model, "gpt2", config.n_head, config.n_embd, lambda block: block.attn, ("c_attn",), "c_proj")
 
-    def norm(module: Any) -> Norm:
-        return Norm(module, centred=True, epsilon=config.layer_norm_epsilon)
 
+def gpt_neo(model: Any) -> Anatomy:
+    """Anatomy of a `GPTNeoForCausalLM`: separate q, k, v without biases; every other block attends locally."""
+    config = model.config
+    names = ("q_proj", "k_proj", "v_proj")
+    heads, width = config.num_heads, config.hidden_size
+    return _describe(model, "gpt_neo", heads, width, lambda block: block.attn.attention, names, "out_proj")
+
+
+def _describe(
+    model: Any, family: str, heads: int, width: int, attention: Any, projections: tuple[str, ...], output: str
+) -> Anatomy:
+    body, epsilon = model.transformer, model.config.layer_norm_epsilon
     blocks = tuple(
         Block(
             name=f"transformer.h.{index}",
-            attention=block.attn,
-            attention_norm=norm(block.ln_1),
-            projections=(block.attn.c_attn,),
-            layout=layout,
-            output=block.attn.c_proj,
-            mlp_norm=norm(block.ln_2),
-            mlp=block.mlp,
+            module=block,
+            attention=attention(block),
+            attention_norm=Norm(block.ln_1, "layer", epsilon),
+            projections=tuple(getattr(attention(block), name) for name in projections),
+            layout=Layout("letter", heads, heads, width // heads),
+            output=getattr(attention(block), output),
+            mlp_norm=Norm(block.ln_2, "layer", epsilon),
+            mlp=Mlp.of(block.mlp),
             linears=linear_names(block, f"transformer.h.{index}"),
         )
         for index, block in enumerate(body.h)
     )
     return Anatomy(
-        family="gpt2",
+        family=family,
         model=model,
-        heads=config.n_head,
-        kv_heads=config.n_head,
-        width=config.n_embd,
-        head_width=head_width,
+        heads=heads,
+        kv_heads=heads,
+        width=width,
+        head_width=width // heads,
         parallel=False,
         embedding=body.wte,
         blocks=blocks,
-        final_norm=norm(body.ln_f),
+        final_norm=Norm(body.ln_f, "layer", epsilon),
         unembedding=model.lm_head,
     )

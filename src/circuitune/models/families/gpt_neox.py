@@ -2,28 +2,25 @@
 
 from typing import Any
 
-from circuitune.models.anatomy import Anatomy, Block, Layout, Norm, linear_names
+from circuitune.models.anatomy import Anatomy, Block, Layout, Mlp, Norm, linear_names
 
 
-def describe(model: Any) -> Anatomy:
+def gpt_neox(model: Any) -> Anatomy:
     """Anatomy of a `GPTNeoXForCausalLM`."""
     config, body = model.config, model.gpt_neox
     heads = config.num_attention_heads
-    layout = Layout("group", heads, heads, config.hidden_size // heads)
-
-    def norm(module: Any) -> Norm:
-        return Norm(module, centred=True, epsilon=config.layer_norm_eps)
-
+    head_width = config.hidden_size // heads
     blocks = tuple(
         Block(
             name=f"gpt_neox.layers.{index}",
+            module=block,
             attention=block.attention,
-            attention_norm=norm(block.input_layernorm),
+            attention_norm=Norm(block.input_layernorm, "layer", config.layer_norm_eps),
             projections=(block.attention.query_key_value,),
-            layout=layout,
+            layout=Layout("group", heads, heads, head_width),
             output=block.attention.dense,
-            mlp_norm=norm(block.post_attention_layernorm),
-            mlp=block.mlp,
+            mlp_norm=Norm(block.post_attention_layernorm, "layer", config.layer_norm_eps),
+            mlp=Mlp.of(block.mlp),
             linears=linear_names(block, f"gpt_neox.layers.{index}"),
         )
         for index, block in enumerate(body.layers)
@@ -34,10 +31,10 @@ def describe(model: Any) -> Anatomy:
         heads=heads,
         kv_heads=heads,
         width=config.hidden_size,
-        head_width=config.hidden_size // heads,
+        head_width=head_width,
         parallel=config.use_parallel_residual,
         embedding=body.embed_in,
         blocks=blocks,
-        final_norm=norm(body.final_layer_norm),
+        final_norm=Norm(body.final_layer_norm, "layer", config.layer_norm_eps),
         unembedding=model.lm_head,
     )

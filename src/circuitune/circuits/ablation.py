@@ -1,0 +1,86 @@
+"""What an edge outside a circuit carries instead of its source's output.
+
+``interchange``: what the source writes on the corrupted prompt. ``zero``: nothing. ``mean``: what it writes on
+average over prompts and positions; ``mean-positional``: on average over prompts at that position.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from circuitune.circuits.batches import batches
+from circuitune.core.errors import InputError
+from circuitune.models.anatomy import Anatomy
+from circuitune.models.encoding import EncodedPairs
+from circuitune.models.running import Prefix, Writers, forward, recorded_writers
+
+Ablation = Literal["interchange", "zero", "mean", "mean-positional"]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same for every example.
+
+    Attributes:
+        inputs: what replaces the output of `input`, broadcastable to [B, P, D].
+        written: what replaces head activations and MLP outputs, broadcastable to [B, P, ...].
+    """
+
+    inputs: Tensor
+    written: Writers
+
+
+def require_ablation(ablation: str) -> None:
+    """InputError for an unknown name."""
+    if ablation not in get_args(Ablation):
+        raise InputError(f"Unknown ablation {ablation!r}; use one of {', '.join(get_args(Ablation))}.")
+
+
+def constant(anatomy: Anatomy, ablation: Ablation, over: EncodedPairs, positions_per_batch: int) -> Constant | None:
+    """What `ablation` puts in place of every source; None for interchange, where it depends on the example.
+
+    Args:
+        anatomy: the model.
+        ablation: see the module.
+        over: prompts (the clean ones) to average over; choose others than those evaluated.
+        positions_per_batch: size of the batches of these runs.
+
+    Raises:
+        InputError: ``mean-positional`` over prompts of several lengths.
+    """
+    if ablation == "interchange":
+        return None
+    if ablation == "mean-positional" and int(over.lengths().min()) != int(over.lengths().max()):
+        lengths = over.lengths()
+        raise InputError(
+            f"mean-positional needs prompts of one length and these have {int(lengths.min())} to "
+            f"{int(lengths.max())} tokens; use ablation 'mean', or prompts of equal length."
+        )
+    total = _totals(anatomy, over, positions_per_batch)
+    rows, positions = len(over), int(over.lengths().sum())
+
+    def reduced(summed_PX: Tensor) -> Tensor:
+        if ablation == "zero":
+            return torch.zeros_like(summed_PX[:1])
+        return summed_PX / rows if ablation == "mean-positional" else summed_PX.sum(0, keepdim=True) / positions
+
+    vectors = [reduced(one)[None].to(anatomy.dtype) for one in total]
+    layers = anatomy.layers
+    return Constant(vectors[0], Writers(heads=vectors[1 : 1 + layers], mlps=vectors[1 + layers :]))
+
+
+def _totals(anatomy: Anatomy, over: EncodedPairs, positions_per_batch: int) -> list[Tensor]:
+    """Sums over prompts of what `input`, all heads and all MLPs write on the clean prompts: [positions, ...] each."""
+    total: list[Tensor] = []
+    most = over.clean.shape[1]
+    for batch in batches(over, anatomy.device, positions_per_batch, share_prefix=False):
+        with torch.no_grad(), recorded_writers(anatomy, len(batch)) as seen:
+            embedded = anatomy.embed(batch.clean)
+            forward(anatomy, embedded, Prefix(0, None))
+        outputs = [embedded, *seen.heads, *seen.mlps]
+        total = total or [x.new_zeros(most, x.shape[-1], dtype=torch.float64) for x in outputs]
+        for summed, x in zip(total, outputs, strict=True):
+            summed[: x.shape[1]] += x.double().sum(0)
+    return total
