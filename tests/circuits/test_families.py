@@ -114,7 +114,7 @@ def test_the_full_circuit_is_the_model_the_empty_one_the_ablated_model_and_one_e
 
 @pytest.mark.parametrize("family", ["gptj", "falcon_7b", "olmo2", "gemma3", "bloom"])
 def test_the_edges_out_of_the_input_add_up_to_the_rise_of_the_loss(family):
-    """With a norm that attention and MLP share, none before them, one after them, and one that belongs to the input."""
+    """A norm that attention and MLP share, none before them, one after them, one that belongs to the input."""
     with in_double():
         scores = attribute(tiny(family), random_pairs(2), quadrature="gauss", steps=32)
     assert scores.completeness is not None
