@@ -5,6 +5,7 @@ head: on import the scores of a group are summed and its marks or-ed, on export 
 score / group size and the group's mark. Sums are kept; without grouping nothing changes, to the bit.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,12 +70,14 @@ def contents_of(what: EdgeScores | Circuit, node_scores: Mapping[str, float] | N
     """The file contents that stand for scores or a circuit, per query head unless collapsed.
 
     Raises:
-        InputError: a name in ``node_scores`` is no source of the graph, or an edge score is not finite.
+        InputError: a name in ``node_scores`` is no source of the graph, or a score is infinite.
     """
     graph = what.graph
     for name in node_scores or {}:
         if name not in graph.sources:
             raise InputError(f"node_scores has {name!r}, which is no source of this graph; remove it.")
+    if any(math.isinf(score) for score in (node_scores or {}).values()):
+        raise InputError("node_scores holds infinity; give numbers, or NaN where a node was not scored.")
     columns = head_columns(graph)
     edge_scores = what if isinstance(what, EdgeScores) else what.scores
     if edge_scores is not None and not bool(edge_scores.values.isfinite().all()):

@@ -85,16 +85,16 @@ def write_old(contents: Contents, path: Path) -> None:
 def _dump(contents: Contents, path: Path, cfg: Mapping[str, Any], nodes: Mapping[str, Any]) -> None:
     graph, scores = contents.graph, contents.scores
     listed = contents.mask if graph.collapsed and is_sparse(contents) else graph.edge_mask
-    values = [None] * int(listed.sum()) if scores is None else scores[listed].tolist()
-    members = contents.mask[listed].tolist()
-    file: dict[str, Any] = {"cfg": cfg, "nodes": nodes}
-    file["edges"] = {
-        f"{source}->{destination}": {"score": score, "in_graph": member}
-        for (source, destination), score, member in zip(listed_edges(listed, graph), values, members, strict=True)
-    }
+    values = ["null"] * int(listed.sum()) if scores is None else map(repr, scores[listed].tolist())
+    marks = ("true" if member else "false" for member in contents.mask[listed].tolist())
+    edges = [  # a million edges: their names need no escapes, so the text is put together here
+        f'"{source}->{destination}": {{"score": {value}, "in_graph": {mark}}}'
+        for (source, destination), value, mark in zip(listed_edges(listed, graph), values, marks, strict=True)
+    ]
+    parts = [f'"cfg": {json.dumps(cfg)}', f'"nodes": {json.dumps(nodes)}', f'"edges": {{{", ".join(edges)}}}']
     if contents.provenance is not None:
-        file["provenance"] = contents.provenance.model_dump(mode="json")
-    write_text(path, json.dumps(file, allow_nan=False) + "\n")
+        parts.append(f'"provenance": {json.dumps(contents.provenance.model_dump(mode="json"), allow_nan=False)}')
+    write_text(path, f"{{{', '.join(parts)}}}\n")
 
 
 def _cfg(graph: Graph) -> dict[str, int | bool]:
@@ -107,28 +107,13 @@ def _decode(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     try:
-        value = json.loads(data, object_pairs_hook=_unique)
-    except _TwiceError as error:
-        raise InputError(f"{path}: {error}; export the file again.") from error
+        value = json.loads(data)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         reason = str(error) if isinstance(error, json.JSONDecodeError) else "no text in UTF-8, or nested too deeply"
         raise InputError(f"{path} is not whole JSON ({reason}); export or download it again.") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} holds {_kind(value)} in place of an object with cfg, nodes and edges.")
     return value
-
-
-class _TwiceError(Exception):
-    """A name comes twice in one object."""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        seen = set[str]()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-        raise _TwiceError(f"the name {short(twice)} comes twice in one object")
-    return made
 
 
 def _is_collapsed(edges: Mapping[str, Any], provenance: object, path: Path) -> bool:

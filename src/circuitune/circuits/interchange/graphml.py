@@ -8,7 +8,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
+
+from jaxtyping import Bool
+from torch import Tensor
 
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.interchange.contents import Contents, is_sparse
@@ -27,23 +30,16 @@ KEYS = {
 
 def write(contents: Contents, path: Path) -> None:
     """Write a directed GraphML graph with the nodes that its edges join."""
-    graph, scores = contents.graph, contents.scores
+    graph = contents.graph
     listed = contents.mask if is_sparse(contents) else graph.edge_mask
-    edges = list(listed_edges(listed, graph))
-    values = [None] * len(edges) if scores is None else scores[listed].tolist()
-    ends = {end.partition("<")[0] for edge in edges for end in edge}
+    ends = {end.partition("<")[0] for edge in listed_edges(listed, graph) for end in edge}
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">']
     for owner, keys in KEYS.items():
         for name, kind in keys.items():
             lines.append(f' <key id="{owner}.{name}" for="{owner}" attr.name="{name}" attr.type="{kind}"/>')
-    lines.append(' <graph id="circuit" edgedefault="directed">')
-    lines.append(f"  {_data('graph', _about(contents))}")
+    lines += [' <graph id="circuit" edgedefault="directed">', f"  {_data('graph', _about(contents))}"]
     lines += (_node(name, contents) for name in (*graph.sources, "logits") if name in ends)
-    for (source, destination), value, member in zip(edges, values, contents.mask[listed].tolist(), strict=True):
-        target, _, letter = destination.partition("<")
-        name = quoteattr(f"{source}->{destination}")
-        data = _data("edge", {"input": letter.rstrip(">") or None, "score": value, "in_graph": member})
-        lines.append(f'  <edge id={name} source="{source}" target="{target}">{data}</edge>')
+    lines += _edges(contents, listed)
     write_text(path, "\n".join([*lines, " </graph>", "</graphml>", ""]))
 
 
@@ -99,6 +95,19 @@ def _node(name: str, contents: Contents) -> str:
     marked = name == "logits" or name in (contents.nodes or ())
     data = _data("node", {"kind": kind, "layer": layer, "in_graph": marked})
     return f'  <node id="{name}">{data}</node>'
+
+
+def _edges(contents: Contents, listed: Bool[Tensor, "S R"]) -> Iterator[str]:
+    graph, scores = contents.graph, contents.scores
+    values = [None] * int(listed.sum()) if scores is None else scores[listed].tolist()
+    marks = contents.mask[listed].tolist()
+    for (source, destination), value, mark in zip(listed_edges(listed, graph), values, marks, strict=True):
+        target, _, letter = destination.partition("<")
+        name = f"{source}->{target}&lt;{letter[:-1]}&gt;" if letter else f"{source}->{target}"
+        entered = f'<data key="edge.input">{letter[:-1]}</data>' if letter else ""
+        score = "" if value is None else f'<data key="edge.score">{value!r}</data>'
+        member = f'<data key="edge.in_graph">{"true" if mark else "false"}</data>'
+        yield f'  <edge id="{name}" source="{source}" target="{target}">{entered}{score}{member}</edge>'
 
 
 def _data(owner: str, values: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Edges that a file lists one by one, by name, and the checks that all such files share."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,10 +108,12 @@ def model_graph(cfg: object, path: Path, *, collapsed: bool = False) -> Graph:
     return Graph(layers, heads, heads, parallel, collapsed)
 
 
-def listed_edges(mask: Bool[Tensor, "S R"], graph: Graph) -> Iterable[tuple[str, str]]:
+def listed_edges(mask: Bool[Tensor, "S R"], graph: Graph) -> Iterator[tuple[str, str]]:
     """Source and destination of every edge in a mask, by (source, destination) index."""
-    sources, destinations = graph.sources, graph.destinations
-    return ((sources[row], destinations[column]) for row, column in mask.nonzero().tolist())
+    destinations = graph.destinations
+    for source, row in zip(graph.sources, mask, strict=True):
+        for column in row.nonzero().flatten().tolist():
+            yield source, destinations[column]
 
 
 def short(value: object) -> str:
