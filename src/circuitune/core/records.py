@@ -196,12 +196,26 @@ class MethodRow(Record):
 # ---- documents: one JSON file each ----
 
 
+class FindingsRecord(Record):
+    """What the tables show, in sentences, by the section of the report that shows them.
+
+    ``cautions`` say how far those on changes carry.
+    """
+
+    training: list[str]
+    changes: list[str]
+    cautions: list[str]
+    where: list[str]
+    contest: list[str]
+
+
 class SummaryRecord(Record):
-    """summary.json: what a run found, in plain words."""
+    """summary.json: what a run found, in plain words; ``sentences`` are the findings on one page."""
 
     title: str
     sentences: list[str]
     notes: list[str]
+    findings: FindingsRecord
 
 
 class LeftOutRecord(Record):

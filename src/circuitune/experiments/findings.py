@@ -1,0 +1,298 @@
+"""What the tables of a run show, in sentences: every verdict is reached here, once, for the command and for the page.
+
+A sentence is computed from rows alone, so that a run whose change is no larger than chance says so.
+"""
+
+from collections.abc import Sequence
+from math import hypot
+from statistics import fmean
+from typing import Literal
+
+from circuitune.core.records import (
+    AccuracyRow,
+    ChangeRow,
+    ComparisonRole,
+    CriticalRow,
+    FaithfulnessRow,
+    Kind,
+    MethodRow,
+)
+from circuitune.core.statistics import Interval, t_interval
+
+ENOUGH_SEEDS = 8
+"""From here on seeds can carry a test (design, section 6)."""
+
+Verdict = Literal["larger", "barely larger", "not larger", "overlapping"]
+_AMONG = "but by no more than the fine-tunings differ among themselves"
+
+
+def verdict(changes: Sequence[float], nulls: Sequence[float]) -> Verdict:
+    """How changes stand to nulls: above all of them, below all of them, or among them; neither may be empty.
+
+    ``barely larger``: above, by no more than what the changes, or the nulls, differ among themselves.
+    """
+    gap = min(changes) - max(nulls)
+    if gap > 0:
+        return "larger" if gap > max(_spread(changes), _spread(nulls)) else "barely larger"
+    return "not larger" if max(changes) <= min(nulls) else "overlapping"
+
+
+def _spread(values: Sequence[float]) -> float:
+    return max(values) - min(values)
+
+
+# ---- training ----
+
+
+def learning(rows: Sequence[AccuracyRow]) -> str:
+    """Accuracy of the tuning at its first and last checkpoint."""
+    own = [row for row in rows if row.arm == "tune"]
+    last = max(row.step for row in own)
+    before, after = ([row.accuracy for row in own if row.step == step] for step in (0, last))
+    seeds = count(len({row.seed for row in own}), "seed")
+    return f"Accuracy on the {own[0].split} split went from {span(before)} to {span(after)} ({seeds})."
+
+
+def faithful(rows: Sequence[FaithfulnessRow], share: float) -> str:
+    """How much of the model's effect the tuning's circuits of one size reproduce, before and after."""
+    own = _circuits(rows, share)
+    if not own:
+        return f"Faithfulness was not measured at {share:.0%} of the edges."
+    before, after = (_known(own, step) for step in (0, max(row.step for row in own)))
+    start = f"{before} before the tuning" if before else "an undefined share before the tuning"
+    end = f"{after} after it" if after else "an undefined share after it"
+    said = f"The circuit of {share:.0%} of the edges reproduces {start} and {end}, on held-out pairs."
+    if before:
+        return said
+    return f"{said} Undefined: the untuned model does not tell clean prompts from corrupted ones."
+
+
+def _circuits(rows: Sequence[FaithfulnessRow], share: float) -> list[FaithfulnessRow]:
+    return [row for row in rows if row.arm == "tune" and row.share == share]
+
+
+def _known(rows: Sequence[FaithfulnessRow], step: int) -> str | None:
+    """Range of the faithfulness at a step; None where any of it is undefined."""
+    values = [row.normalized for row in rows if row.step == step]
+    known = [value for value in values if value is not None]
+    return f"{span(known)} of the model's effect" if known and len(known) == len(values) else None
+
+
+# ---- changes ----
+
+
+def change(rows: Sequence[ChangeRow], kind: Kind) -> str:
+    """The end-to-end change of nodes or edges against its null, and whether Jaccard similarity agrees."""
+    name = {"edge": "Edges", "node": "Nodes"}[kind]
+    changes, nulls = _rates(rows, kind, "change"), _rates(rows, kind, "null")
+    if not changes:
+        return f"{name}: no change can be computed, because the circuit before is empty."
+    said = f"{name}: fine-tuning changed {span(changes)} of the circuit"
+    if not nulls:
+        return f"{said}; with one seed there is no null to hold that against."
+    found = verdict(changes, nulls)
+    said = f"{said}, two seeds of the same tuning differ by {span(nulls)}: the change is"
+    return f"{said} {_against(found, changes, nulls)}.{_disagreement(rows, kind, found)}"
+
+
+def _against(found: Verdict, changes: Sequence[float], nulls: Sequence[float]) -> str:
+    if not _is_larger(found):
+        return {
+            "not larger": "no larger than the null, another seed alone changes as much",
+            "overlapping": "not clearly larger than the null, their ranges overlap",
+        }[found]
+    times = f" (at least {min(changes) / max(nulls):.2f} times it)" if max(nulls) > 0 else ""
+    return f"larger than the null{times}{'' if found == 'larger' else f', {_AMONG}'}"
+
+
+def _disagreement(rows: Sequence[ChangeRow], kind: Kind, found: Verdict) -> str:
+    """A warning where Jaccard distance orders change and null otherwise."""
+    changes, nulls = (
+        [1 - row.jaccard for row in rows if row.kind == kind and row.role == role] for role in ("change", "null")
+    )
+    other = _is_larger(verdict(changes, nulls))
+    if other == _is_larger(found):
+        return ""
+    words = "larger" if other else "not larger"
+    return f" By Jaccard distance it is {words}: the two measures disagree."
+
+
+def _is_larger(found: Verdict) -> bool:
+    return found in ("larger", "barely larger")
+
+
+def _rates(rows: Sequence[ChangeRow], kind: Kind, role: ComparisonRole) -> list[float]:
+    return [row.rate for row in rows if row.kind == kind and row.role == role and row.rate is not None]
+
+
+def ratio(rows: Sequence[ChangeRow]) -> str:
+    """Edge change per node change, of the fine-tunings and of the nulls."""
+    changes, nulls = _ratios(rows, "change"), _ratios(rows, "null")
+    if not changes:
+        return "No node changed, so edges cannot be compared with nodes."
+    said = f"Edges changed {_times(changes)} times as much as nodes"
+    if not nulls:
+        return f"{said}."
+    found = verdict(changes, nulls)
+    judged = {
+        "larger": "larger than the null",
+        "barely larger": f"larger than the null, {_AMONG}",
+        "not larger": "no larger than the null, so it is no mark of learning",
+        "overlapping": "not clearly larger than the null",
+    }[found]
+    return f"{said}; between seeds, where nothing but chance differs, the ratio is {_times(nulls)}: {judged}."
+
+
+def _ratios(rows: Sequence[ChangeRow], role: ComparisonRole) -> list[float]:
+    """Edge rate over node rate of each comparison in which a node changed."""
+    own = [row for row in rows if row.role == role and row.rate is not None]
+    edges = {row.comparison: row.rate or 0.0 for row in own if row.kind == "edge"}
+    nodes = {row.comparison: row.rate for row in own if row.kind == "node"}
+    return [edges[name] / rate for name, rate in nodes.items() if rate and name in edges]
+
+
+def _times(ratios: Sequence[float]) -> str:
+    low, high = f"{min(ratios):.1f}", f"{max(ratios):.1f}"
+    return low if low == high else f"{low}–{high}"
+
+
+def null_caution(rows: Sequence[ChangeRow]) -> str:
+    """How far the null carries."""
+    nulls = len({row.comparison for row in rows if row.role == "null"})
+    if not nulls:
+        return "Without a second seed nobody can say how much of the change chance alone would do."
+    said = f"The null rests on {count(nulls, 'comparison')} of seeds"
+    return f"{said}." if nulls >= ENOUGH_SEEDS else f"{said}: a yardstick, not a test."
+
+
+def start_caution(rows: Sequence[FaithfulnessRow], share: float) -> str | None:
+    """A warning where the model before fine-tuning has no effect of its own that a circuit could explain."""
+    own = [row for row in _circuits(rows, share) if row.step == 0 and row.normalized is None]
+    if not own:
+        return None
+    return (
+        f"Before fine-tuning the model's {own[0].metric} cannot be told from that of the corrupted prompts: the "
+        "circuit before is poorly determined, and part of the change may be noise."
+    )
+
+
+# ---- where ----
+
+
+def critical(rows: Sequence[CriticalRow]) -> str:
+    """Which layers each rule chooses for the first seed, whether the rules agree, and what other seeds choose."""
+    seeds, rules = (list(dict.fromkeys(names)) for names in zip(*((row.seed, row.rule) for row in rows), strict=True))
+    chosen = {rule: _chosen(rows, seeds[0], rule) for rule in rules}
+    said = "; ".join(f"by the {rule} rule {_layers(layers)}" for rule, layers in chosen.items())
+    shared = set[int](chosen[rules[0]]).intersection(*chosen.values())
+    if all(set(layers) == shared for layers in chosen.values()):
+        agree = "the rules agree"
+    else:
+        agree = f"the rules disagree and share {f'only {_layers(sorted(shared))}' if shared else 'none'}"
+    first = f"Layers whose edges changed most in phase 1 of seed {seeds[0]}, most important first: {said}; {agree}."
+    return f"{first}{_other_seeds(rows, seeds, rules[0])}"
+
+
+def _other_seeds(rows: Sequence[CriticalRow], seeds: Sequence[int], rule: str) -> str:
+    """What the first rule chooses for every further seed."""
+    if len(seeds) < 2:
+        return ""
+    chosen = {seed: _chosen(rows, seed, rule) for seed in seeds}
+    if len({frozenset(layers) for layers in chosen.values()}) == 1:
+        return f" By the {rule} rule all {len(seeds)} seeds choose the same."
+    others = "; ".join(f"seed {seed} {_layers(chosen[seed])}" for seed in seeds[1:])
+    return f" By the {rule} rule other seeds choose otherwise: {others}."
+
+
+def _chosen(rows: Sequence[CriticalRow], seed: int, rule: str) -> list[int]:
+    own = [row for row in rows if row.seed == seed and row.rule == rule and row.chosen]
+    return [row.layer for row in sorted(own, key=lambda row: row.place)]
+
+
+def _layers(layers: Sequence[int]) -> str:
+    return ", ".join(map(str, layers))
+
+
+# ---- contest ----
+
+
+def against_uniform(rows: Sequence[MethodRow]) -> str:
+    """CircuitLoRA beside uniform LoRA of the same size."""
+    ours, rival = _arm(rows, "circuitlora"), _arm(rows, "uniform")
+    a, b = fmean(row.accuracy for row in ours), fmean(row.accuracy for row in rival)
+    sizes = sorted({row.parameters for row in (*ours, *rival)})
+    if len(sizes) == 1:
+        budget = f"with the same number of parameters ({sizes[0]:,})"
+    else:
+        budget = f"with different numbers of parameters ({sizes[0]:,} to {sizes[-1]:,})"
+    said = f"CircuitLoRA reached {a:.1%} and uniform LoRA {b:.1%} {budget}"
+    return f"{said}, a difference of {100 * (a - b):+.1f} points {_beyond_noise(ours, rival)}."
+
+
+def _beyond_noise(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> str:
+    """What the difference is worth: over test rows for one seed, over seeds for more, a verdict from eight on."""
+    if len(ours) == 1:
+        low, high = difference(ours[0], rival[0])
+        said = f"(95 % interval over the test rows: {_points(low, high)})"
+        if low <= 0 <= high:
+            return f"{said}: no better than uniform, the test rows cannot tell the two apart"
+        return f"{said}: {_better(low, high)} uniform here; another seed may say otherwise"
+    by_seed = {row.seed: row.accuracy for row in rival}
+    interval = t_interval([row.accuracy - by_seed[row.seed] for row in ours])
+    assert isinstance(interval, Interval)
+    said = f"(95 % interval over {count(len(ours), 'seed')}: {_points(interval.low, interval.high)})"
+    return f"{said}: {_better(interval.low, interval.high)} uniform" if len(ours) >= ENOUGH_SEEDS else said
+
+
+def _better(low: float, high: float) -> str:
+    return "better than" if low > 0 else "worse than" if high < 0 else "no better than"
+
+
+def _points(low: float, high: float) -> str:
+    return f"{100 * low:+.1f} to {100 * high:+.1f}"
+
+
+def difference(ours: MethodRow, rival: MethodRow) -> tuple[float, float]:
+    """Newcombe's interval of a difference of two accuracies, from their Wilson intervals: over test rows only."""
+    d = ours.accuracy - rival.accuracy
+    down = hypot(ours.accuracy - ours.low, rival.high - rival.accuracy)
+    return d - down, d + hypot(ours.high - ours.accuracy, rival.accuracy - rival.low)
+
+
+def against_random(rows: Sequence[MethodRow]) -> str:
+    """CircuitLoRA beside layers drawn at random."""
+    ours = fmean(row.accuracy for row in _arm(rows, "circuitlora"))
+    random = _arm(rows, "random")
+    draws = [fmean(row.accuracy for row in random if row.draw == n) for n in sorted({row.draw for row in random})]
+    below = sum(value < ours for value in draws)
+    return (
+        f"With the same number of layers drawn at random it was {fmean(draws):.1%} on average ({span(draws)}): "
+        f"CircuitLoRA is above {below} of {count(len(draws), 'draw')}."
+    )
+
+
+def seed_caution(rows: Sequence[MethodRow]) -> str:
+    """How many seeds the comparison of methods has, and how far that carries."""
+    seeds = len({row.seed for row in rows})
+    if seeds >= ENOUGH_SEEDS:
+        return f"The comparison of methods rests on {seeds} seeds."
+    return f"The comparison of methods rests on {count(seeds, 'seed')}: it is an illustration, not a test."
+
+
+def _arm(rows: Sequence[MethodRow], arm: str) -> list[MethodRow]:
+    return [row for row in rows if row.arm == arm]
+
+
+# ---- words ----
+
+
+def span(values: Sequence[float]) -> str:
+    """Shares in per cent: one number, or the lowest and the highest."""
+    low, high = f"{min(values):.1%}", f"{max(values):.1%}"
+    return low if low == high else "\N{EN DASH}".join((low.removesuffix("%"), high))
+
+
+def count(number: int, word: str) -> str:
+    """``one seed``, ``two seeds``, ``12 seeds``."""
+    names = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return f"{names[number] if number < len(names) else number} {word}{'' if number == 1 else 's'}"
