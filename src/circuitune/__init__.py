@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from circuitune.adapters.allocation import RankPlan, rank_plan
     from circuitune.circuits.attribution import attribute
     from circuitune.circuits.faithfulness import Faithfulness, evaluate, faithfulness_curve
+    from circuitune.circuits.interchange import export_circuit, import_circuit
     from circuitune.circuits.scores import Circuit, EdgeScores
     from circuitune.core.errors import InputError, MachineError
     from circuitune.dynamics.change import compare
@@ -40,7 +41,9 @@ _HOMES = {
     "compare": "dynamics.change",
     "encode": "models.encoding",
     "evaluate": "circuits.faithfulness",
+    "export_circuit": "circuits.interchange",
     "faithfulness_curve": "circuits.faithfulness",
+    "import_circuit": "circuits.interchange",
     "load": "models.loading",
     "rank_plan": "adapters.allocation",
     "read_pairs": "tasks.files",
@@ -60,7 +63,9 @@ __all__ = [
     "compare",
     "encode",
     "evaluate",
+    "export_circuit",
     "faithfulness_curve",
+    "import_circuit",
     "load",
     "rank_plan",
     "read_pairs",

@@ -16,6 +16,8 @@ VERBS = {
     "plan": "Turn two sets of edge scores into LoRA ranks.",
     "train": "Fine-tune with LoRA, uniform or by a plan.",
     "report": "Build the report of a run folder again.",
+    "import": "Read a circuit file of another tool.",
+    "export": "Write a circuit for another tool.",
     "runs": "List runs, or verify one.",
     "job": "Run one job of a run folder (for schedulers).",
     "doctor": "Say what this machine has and what is missing.",

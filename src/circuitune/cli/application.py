@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Sequence
+from keyword import iskeyword
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -25,7 +26,8 @@ def application() -> App:
         suppress_keyboard_interrupt=False,
     )
     for name in VERBS:
-        app.command(f"circuitune.cli.{name}:{name}", name=name)
+        module = f"{name}_" if iskeyword(name) else name
+        app.command(f"circuitune.cli.{module}:{module}", name=name)
     return app
 
 

@@ -9,12 +9,16 @@ from circuitune.circuits.interchange import eap_ig_json, eap_ig_pt, graphml, mib
 from circuitune.circuits.interchange.contents import Contents, Imported, contents_of, imported, is_sparse
 from circuitune.circuits.interchange.mib import circuits_of as mib_circuits
 from circuitune.circuits.scores import Circuit, EdgeScores
+from circuitune.core.atomic import ensure_writable_folder
 from circuitune.core.errors import InputError
 
 __all__ = ["FORMATS", "Exported", "Format", "Imported", "export_circuit", "import_circuit", "mib_circuits"]
 
 Format = Literal["eap-ig-json", "eap-ig-json-old", "pt", "mib", "graphml"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+
+COLLAPSED: tuple[Format, ...] = ("eap-ig-json-old", "graphml")
+"""Formats that can say that q, k and v of a head are one."""
 
 READERS = {".json": eap_ig_json.read, ".pt": eap_ig_pt.read, ".pth": eap_ig_pt.read, ".graphml": graphml.read}
 
@@ -80,49 +84,56 @@ def export_circuit(
         InputError: the format cannot say it.
     """
     path = Path(path)
-    several = not isinstance(what, EdgeScores | Circuit)
-    if several and not all(isinstance(one, Circuit) for one in what):
-        raise InputError("Only scores, a circuit or a list of circuits can be exported.")
-    parts = [contents_of(one, node_scores) for one in (what if several else [what])]
-    if format not in FORMATS:
-        raise InputError(f"format is {format!r}; expected one of {', '.join(FORMATS)}.")
-    if several and format != "mib":
-        raise InputError(f"{format} is one circuit in one file; give one circuit, or take the format mib.")
-    if node_scores and format in ("eap-ig-json-old", "graphml"):
-        raise InputError(f"{format} has no place for node scores; take eap-ig-json, pt or mib.")
-    width = width if width is not None or several else what.settings.get("width")
+    several = [what] if isinstance(what, EdgeScores | Circuit) else list(what)
+    _require_sayable(what, several, format, node_scores)
+    if width is None and several:
+        width = several[0].settings.get("width")
+    parts = [contents_of(one, node_scores) for one in several]
     notes = tuple(dict.fromkeys(note for part in parts for note in (*part.notes, *_unlisted(part, format))))
     if format == "mib":
-        if isinstance(what, Circuit):
-            raise InputError("A submission is scores or nine circuits, not one circuit; give its scores.")
-        files = (mib.write_circuits if several else _write_scores)(parts, path, width=width)
-        return Exported(tuple(files), (*notes, *mib.name_notes(path)))
+        write_mib = mib.write_scores if isinstance(what, EdgeScores) else mib.write_circuits
+        return Exported(tuple(write_mib(parts, path, width=width)), (*notes, *mib.name_notes(path)))
     if path.is_dir():
         raise InputError(f"{path} is a folder; name the file to write.")
-    _write(parts[0], path, format, width)
+    ensure_writable_folder(path.parent)
+    if format == "eap-ig-json":
+        eap_ig_json.write(parts[0], path, width=width)
+    elif format == "eap-ig-json-old":
+        eap_ig_json.write_old(parts[0], path)
+    elif format == "pt":
+        eap_ig_pt.write(parts[0], path, width=width)
+    else:
+        graphml.write(parts[0], path)
     return Exported((path,), notes)
+
+
+def _require_sayable(
+    what: object, several: Sequence[EdgeScores | Circuit], format: Format, node_scores: Mapping[str, float] | None
+) -> None:
+    """InputError where the format has no way to say it."""
+    if format not in FORMATS:
+        raise InputError(f"format is {format!r}; expected one of {', '.join(FORMATS)}.")
+    if not isinstance(what, EdgeScores | Circuit):
+        if not all(isinstance(one, Circuit) for one in several):
+            raise InputError("Only scores, a circuit or a list of circuits can be exported.")
+        if format != "mib":
+            raise InputError(f"{format} is one circuit in one file; give one circuit, or take the format mib.")
+    if format == "mib" and isinstance(what, Circuit):
+        raise InputError("A submission is scores or nine circuits, not one circuit; give the scores.")
+    if node_scores and format in ("eap-ig-json-old", "graphml"):
+        raise InputError(f"{format} has no place for node scores; take eap-ig-json, pt or mib.")
+    if format not in COLLAPSED and any(one.graph.collapsed for one in several):
+        raise InputError(
+            f"{format} lists q, k and v apart and here they are merged; take {' or '.join(COLLAPSED)}, or export it "
+            "before collapsing."
+        )
 
 
 def _unlisted(contents: Contents, format: Format) -> tuple[str, ...]:
     """What a format that lists a circuit's own edges alone leaves out."""
-    listing = format == "graphml" or (format == "eap-ig-json-old" and contents.graph.collapsed)
-    if not (listing and is_sparse(contents) and contents.scores is not None):
+    own_alone = format == "graphml" or (format == "eap-ig-json-old" and contents.graph.collapsed)
+    if not own_alone or not is_sparse(contents) or contents.scores is None:
         return ()
     if not bool((contents.scores[~contents.mask] != 0).any()):
         return ()
     return ("The file lists the circuit's edges alone: scores of the other edges were left out.",)
-
-
-def _write_scores(parts: Sequence[Contents], path: Path, *, width: int | None) -> list[Path]:
-    return mib.write_scores(parts[0], path, width=width)
-
-
-def _write(contents: Contents, path: Path, format: Format, width: int | None) -> None:
-    if format == "eap-ig-json":
-        eap_ig_json.write(contents, path, width=width)
-    elif format == "eap-ig-json-old":
-        eap_ig_json.write_old(contents, path)
-    elif format == "pt":
-        eap_ig_pt.write(contents, path, width=width)
-    else:
-        graphml.write(contents, path)

@@ -54,16 +54,9 @@ def read(path: Path) -> tuple[Contents, str]:
 def write(contents: Contents, path: Path, *, width: int | None = None) -> None:
     """Write the new schema; ``width`` is the model's, for its ``cfg`` (readers need it for neurons alone).
 
-    Edges without scores get 1 in the circuit and 0 outside, because readers require a number.
-
-    Raises:
-        InputError: the graph is collapsed, which the schema cannot say.
+    Edges without scores get 1 in the circuit and 0 outside, because readers require a number. Collapsed graphs are
+    beyond this schema.
     """
-    if contents.graph.collapsed:
-        raise InputError(
-            f"{NEW} lists q, k and v apart and this graph has them merged; take {OLD} or graphml, or export the "
-            "circuit before collapsing it."
-        )
     nodes: dict[str, dict[str, Any]] = {}
     for name in contents.graph.sources:
         nodes[name] = {"in_graph": name in (contents.nodes or ())}

@@ -57,17 +57,10 @@ def read(path: Path) -> tuple[Contents, str]:
 def write(contents: Contents, path: Path, *, width: int | None = None) -> None:
     """Write the new form; ``width`` is the model's, for its ``cfg`` (readers need it for neurons alone).
 
-    Edges without scores get 1 in the circuit and 0 outside, because readers require numbers.
-
-    Raises:
-        InputError: the graph is collapsed, which the form cannot say.
+    Edges without scores get 1 in the circuit and 0 outside, because readers require numbers. Collapsed graphs are
+    beyond this form.
     """
     graph = contents.graph
-    if graph.collapsed:
-        raise InputError(
-            f"{NEW} lists q, k and v apart and this graph has them merged; take eap-ig-json-old or graphml, or "
-            "export the circuit before collapsing it."
-        )
     shape = {"n_layers": graph.layers, "n_heads": graph.heads, "parallel_attn_mlp": graph.parallel}
     file: dict[str, Any] = {
         "cfg": {**shape, "d_model": width or 0},

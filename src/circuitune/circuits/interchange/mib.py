@@ -11,6 +11,7 @@ import torch
 from circuitune.circuits.interchange import eap_ig_json, eap_ig_pt
 from circuitune.circuits.interchange.contents import Contents, Imported, head_columns, imported, ungrouped
 from circuitune.circuits.scores import Circuit, EdgeScores
+from circuitune.core.atomic import ensure_writable_folder
 from circuitune.core.errors import InputError
 
 NAME = "mib"
@@ -26,18 +27,18 @@ def circuits_of(scores: EdgeScores) -> list[Circuit]:
     such a circuit has as many edges as fit when they are counted that way.
     """
     graph = scores.graph
-    _refuse_collapsed(graph.collapsed)
+    if graph.collapsed:
+        raise InputError("The benchmark lists q, k and v apart and in these scores they are merged; give others.")
     weights = head_columns(graph).bincount().expand(graph.edge_mask.shape)[graph.edge_mask]
     order = torch.argsort(scores.values[graph.edge_mask].abs(), descending=True, stable=True)
     used = weights[order].cumsum(0)
     return [scores.top(int((used <= limit).sum())) for limit in _limits(ungrouped(graph).edges)]
 
 
-def write_scores(contents: Contents, folder: Path, *, width: int | None) -> list[Path]:
-    """Write the folder's one file with scores; the folder must not hold another circuit file."""
-    _refuse_collapsed(contents.graph.collapsed)
-    _require_empty(folder)
-    eap_ig_json.write(contents, folder / IMPORTANCES, width=width)
+def write_scores(scores: Sequence[Contents], folder: Path, *, width: int | None) -> list[Path]:
+    """Write the folder's one file with scores (of one graph); the folder must not hold another circuit file."""
+    _make(folder)
+    eap_ig_json.write(scores[0], folder / IMPORTANCES, width=width)
     return [folder / IMPORTANCES]
 
 
@@ -50,7 +51,6 @@ def write_circuits(circuits: Sequence[Contents], folder: Path, *, width: int | N
     if len(circuits) != len(PERCENT):
         raise InputError(f"A submission has {len(PERCENT)} circuits, or one file with scores; got {len(circuits)}.")
     graph = circuits[0].graph
-    _refuse_collapsed(graph.collapsed)
     if any(contents.graph != graph for contents in circuits):
         raise InputError("The circuits of a submission are of one model; these are of different graphs.")
     for contents, percent, limit in zip(circuits, PERCENT, _limits(graph.edges), strict=True):
@@ -59,7 +59,7 @@ def write_circuits(circuits: Sequence[Contents], folder: Path, *, width: int | N
                 f"The circuit for {percent:g} % has {int(contents.mask.sum())} edges, more than {limit} of "
                 f"{graph.edges}; cut it smaller."
             )
-    _require_empty(folder)
+    _make(folder)
     paths = [folder / f"circuit-{percent:g}-percent.pt" for percent in PERCENT]
     for contents, path in zip(circuits, paths, strict=True):
         eap_ig_pt.write(contents, path, width=width)
@@ -136,13 +136,10 @@ def _oversized(pairs: Sequence[tuple[Contents, Path]]) -> list[str]:
     ]
 
 
-def _require_empty(folder: Path) -> None:
+def _make(folder: Path) -> None:
+    """Create the folder; one that holds a circuit file already would no longer be a submission."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; name the folder of the submission, such as ioi_gpt2.")
     if folder.is_dir() and _files(folder):
         raise InputError(f"{folder} already holds {_files(folder)[0].name}; name a new folder.")
-
-
-def _refuse_collapsed(collapsed: bool) -> None:
-    if collapsed:
-        raise InputError("The benchmark lists q, k and v apart and these are merged; export uncollapsed ones.")
+    ensure_writable_folder(folder)
