@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from circuitune.circuits.batches import batches
+from circuitune.circuits.reduce import summed
 from circuitune.core.errors import InputError
 from circuitune.models.anatomy import Anatomy
 from circuitune.models.encoding import EncodedPairs
@@ -58,17 +59,16 @@ def constant(anatomy: Anatomy, ablation: Ablation, over: EncodedPairs, positions
             f"mean-positional needs prompts of one length and these have {int(lengths.min())} to "
             f"{int(lengths.max())} tokens; use ablation 'mean', or prompts of equal length."
         )
-    total = _totals(anatomy, over, positions_per_batch)
-    rows, positions = len(over), int(over.lengths().sum())
-
-    def reduced(summed_PX: Tensor) -> Tensor:
-        if ablation == "zero":
-            return torch.zeros_like(summed_PX[:1])
-        return summed_PX / rows if ablation == "mean-positional" else summed_PX.sum(0, keepdim=True) / positions
-
-    vectors = [reduced(one)[None].to(anatomy.dtype) for one in total]
-    layers = anatomy.layers
-    return Constant(vectors[0], Writers(heads=vectors[1 : 1 + layers], mlps=vectors[1 + layers :]))
+    layers, rows, positions = anatomy.layers, len(over), int(over.lengths().sum())
+    if ablation == "zero":
+        like = torch.zeros(1, 1, anatomy.heads * anatomy.head_width, device=anatomy.device, dtype=anatomy.dtype)
+        nothing = like.new_zeros(1, 1, anatomy.width)
+        return Constant(nothing, Writers(heads=[like] * layers, mlps=[nothing] * layers))
+    means: list[Tensor] = []
+    for total_PX in _totals(anatomy, over, positions_per_batch):
+        mean = total_PX / rows if ablation == "mean-positional" else total_PX.sum(0, keepdim=True) / positions
+        means.append(mean[None].to(anatomy.dtype))
+    return Constant(means[0], Writers(heads=means[1 : 1 + layers], mlps=means[1 + layers :]))
 
 
 def _totals(anatomy: Anatomy, over: EncodedPairs, positions_per_batch: int) -> list[Tensor]:
@@ -80,7 +80,9 @@ def _totals(anatomy: Anatomy, over: EncodedPairs, positions_per_batch: int) -> l
             embedded = anatomy.embed(batch.clean)
             forward(anatomy, embedded, Prefix(0, None))
         outputs = [embedded, *seen.heads, *seen.mlps]
+        if not batch.counted:
+            outputs = [torch.zeros_like(x) for x in outputs]
         total = total or [x.new_zeros(most, x.shape[-1], dtype=torch.float64) for x in outputs]
-        for summed, x in zip(total, outputs, strict=True):
-            summed[: x.shape[1]] += x.double().sum(0)
-    return total
+        for sum_PX, x in zip(total, outputs, strict=True):
+            sum_PX[: x.shape[1]] += x.double().sum(0)
+    return [summed(one) for one in total]

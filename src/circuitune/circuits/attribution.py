@@ -39,6 +39,7 @@ from circuitune.circuits.memory import positions_per_batch
 from circuitune.circuits.metrics import Loss, Metric, parts_of, resolve
 from circuitune.circuits.pullback import PullBacks, contract, differences
 from circuitune.circuits.quadrature import completeness, path_points
+from circuitune.circuits.reduce import summed
 from circuitune.circuits.scores import EdgeScores
 from circuitune.circuits.weights import Weights
 from circuitune.core.errors import MachineError
@@ -119,7 +120,7 @@ def attribute(
     anatomy = anatomy_of(model)
     graph, chosen = Graph.of(anatomy), resolve(metric, inputs)
     points = path_points(method, steps, quadrature)
-    total = _Total(len(inputs) if per_example else 0, graph)
+    total = _Total.of(len(inputs) if per_example else 0, graph)
     with prepared(model):
         size = positions_per_batch(anatomy, graph, inputs, batch_size)
         for part in parts_of(inputs, chosen):
@@ -129,6 +130,7 @@ def attribute(
             request = Request(anatomy, graph, weights, part.metric, method, points, means, per_example)
             share = share_prefix and means is None and method != "information-flow"
             total.add(part.sign, request, batches(part.inputs, anatomy.device, size, share_prefix=share))
+    total = total.over_processes()
     values = (total.scores / len(inputs)).float()
     if not bool(torch.isfinite(values).all()):
         raise MachineError(
@@ -156,19 +158,32 @@ def attribute(
     )
 
 
+@dataclass
 class _Total:
-    """Sums over all examples of the scores and of loss(corrupted) - loss(clean); scores of `kept` single examples."""
+    """Sums over all examples of the scores and of loss(corrupted) - loss(clean); single examples' scores, if kept."""
 
-    def __init__(self, kept: int, graph: Graph) -> None:
-        self.scores = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
-        self.examples = torch.zeros(kept, *graph.edge_mask.shape)
-        self.raised = 0.0
+    scores: Float[Tensor, "S R"]
+    examples: Float[Tensor, "kept S R"]
+    raised: float = 0.0
+
+    @classmethod
+    def of(cls, kept: int, graph: Graph) -> "_Total":
+        """Nothing yet."""
+        shape = graph.edge_mask.shape
+        return cls(torch.zeros(shape, dtype=torch.float64), torch.zeros(kept, *shape))
+
+    def over_processes(self) -> "_Total":
+        """The sums over all processes."""
+        raised = summed(torch.tensor(self.raised, dtype=torch.float64))
+        return _Total(summed(self.scores), summed(self.examples), float(raised))
 
     def add(self, sign: int, request: Request, parts: Iterable[Batch]) -> None:
         """Score all batches of one part of the loss."""
         score = {"exact": _exact, "information-flow": _flow}.get(request.method, _attribute_batch)
         for batch in parts:
             scores_NSR, raised = score(request, batch)
+            if not batch.counted:
+                continue
             self.scores += sign * scores_NSR.double().sum(0).cpu()
             self.raised += sign * raised
             if len(self.examples):

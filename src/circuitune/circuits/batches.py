@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitune.circuits.metrics import Metric
+from circuitune.circuits.reduce import world
 from circuitune.models.encoding import EncodedPairs
 
 
@@ -21,6 +22,7 @@ class Batch:
         answer_set, wrong_set: sets of single-token answers padded with -100, or None.
         rows: where these examples stand in the user's pairs.
         shared: number of leading positions on which every clean prompt equals its corrupted one.
+        counted: False for a row that another process counts (see `circuits.reduce`).
     """
 
     clean: Int[Tensor, "B P"]
@@ -31,6 +33,7 @@ class Batch:
     wrong_set: Int[Tensor, "B j"] | None
     rows: Int[Tensor, " B"]
     shared: int
+    counted: bool = True
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,7 +72,7 @@ def batches(
     """Split `inputs` into batches of at most `positions_per_batch` run positions (at least one row each).
 
     Padding is stripped, so it never reaches the model and cannot change a score. Rows keep their order inside a
-    group of equal (length, first difference, answer tokens).
+    group of equal (length, first difference, answer tokens). Under `torchrun` a process gets its share of each batch.
     """
     inputs = inputs.cpu()
     lengths = inputs.lengths()
@@ -85,7 +88,10 @@ def batches(
         def take(ids: Tensor | None, part: Tensor, most: int | None = None) -> Tensor | None:
             return None if ids is None else ids[part][:, :most].to(device)
 
-        for part in rows.split(max(1, positions_per_batch // (length - shared))):
+        rank, size = world()
+        for whole in rows.split(size * max(1, positions_per_batch // (length - shared))):
+            own = whole[rank::size]
+            part = own if len(own) else whole[:1]
             columns = starts[part, None] + torch.arange(length)
             yield Batch(
                 clean=inputs.clean[part].gather(1, columns).to(device),
@@ -96,4 +102,5 @@ def batches(
                 wrong_set=take(inputs.wrong_set, part),
                 rows=part,
                 shared=shared,
+                counted=len(own) > 0,
             )

@@ -171,5 +171,5 @@ class _Exact:
     def _mlp_change(self, layer: int, stream_CBPD: Float[Tensor, "C B P D"]) -> Float[Tensor, "C B P D"]:
         """What the MLP writes on these streams, less what it writes in the clean run."""
         block = self.anatomy.blocks[layer]
-        after = block.mlp.compute(block.mlp_norm(stream_CBPD.flatten(0, 1)))
+        after = block.run_mlp(stream_CBPD.flatten(0, 1))
         return after.view_as(stream_CBPD) - self.clean.written.mlps[layer]

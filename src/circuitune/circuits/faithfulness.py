@@ -15,6 +15,7 @@ from circuitune.circuits.graph import Graph
 from circuitune.circuits.memory import BUDGET, bytes_per_position, positions_per_batch
 from circuitune.circuits.metrics import METRICS, Loss, Metric, parts_of, resolve
 from circuitune.circuits.patching import reference_run, run_circuits
+from circuitune.circuits.reduce import summed
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.circuits.weights import Weights
 from circuitune.core.errors import InputError, MachineError
@@ -62,6 +63,7 @@ class Faithfulness:
             (for interchange: the corrupted run).
         metric: name of the metric.
         edges: number of edges of the circuit.
+        higher_is_better: whether the metric is minus a loss, as the logit difference.
     """
 
     model: Run
@@ -69,6 +71,7 @@ class Faithfulness:
     corrupted: Run
     metric: str
     edges: int
+    higher_is_better: bool = False
 
     @cached_property
     def _ratio(self) -> Interval | Undefined:
@@ -168,11 +171,13 @@ def evaluate(
             part.inputs.require_context(anatomy.positions)
             means = constant(anatomy, ablation, mean_over or part.inputs, positions)
             request = _Request(anatomy, graph, Weights(anatomy), part.metric, means, circuits)
-            runs = request.measure(batches(part.inputs, anatomy.device, positions, share_prefix=means is None))
+            parts = batches(part.inputs, anatomy.device, positions, share_prefix=means is None)
+            runs = request.measure(parts, len(inputs))
             measured.append([run.weighted(part.sign * chosen.sign) for run in runs])
     model_run, corrupted, *runs = (_summed(parts) for parts in zip(*measured, strict=True))
     results = [
-        Faithfulness(model_run, r, corrupted, chosen.name, len(c)) for r, c in zip(runs, circuits, strict=True)
+        Faithfulness(model_run, run, corrupted, chosen.name, len(cut), chosen.sign < 0)
+        for run, cut in zip(runs, circuits, strict=True)
     ]
     return results[0] if isinstance(circuit, Circuit) else results
 
@@ -196,14 +201,16 @@ class _Request:
     constant: Constant | None
     circuits: Sequence[Circuit]
 
-    def measure(self, parts: Iterable[Batch]) -> list[Run]:
+    def measure(self, parts: Iterable[Batch], count: int) -> list[Run]:
         """The clean run, the ablated one, then one per circuit, over all examples; `Run.metric` holds the loss."""
-        rows, measured = [], []
+        rows: list[Tensor] = []
+        measured: list[list[Run]] = []
         for batch in parts:
-            measured.append(self._measure_batch(batch))
-            rows.append(batch.rows)
-        order = torch.cat(rows).argsort()
-        return [_joined(runs, order) for runs in zip(*measured, strict=True)]
+            runs = self._measure_batch(batch)
+            if batch.counted:
+                measured.append(runs)
+                rows.append(batch.rows)
+        return [_joined([runs[i] for runs in measured], rows, count) for i in range(2 + len(self.circuits))]
 
     def _measure_batch(self, batch: Batch) -> list[Run]:
         reference = reference_run(self.anatomy, self.weights, batch, self.constant)
@@ -228,13 +235,20 @@ def _chunks(circuits: Sequence[Circuit], batch: Batch, anatomy: Anatomy, graph: 
     return (circuits[start : start + size] for start in range(0, len(circuits), size))
 
 
-def _joined(parts: Sequence[Run], order: Tensor) -> Run:
-    """One run over all examples, in the user's order."""
+def _joined(parts: Sequence[Run], rows: Sequence[Tensor], count: int) -> Run:
+    """One run over all `count` examples, in the user's order; those of other processes included."""
+
+    def whole(name: str) -> Tensor:
+        values = torch.zeros(count, dtype=torch.float64)
+        for part, places in zip(parts, rows, strict=True):
+            values[places] = getattr(part, name).double()
+        return summed(values)
+
     return Run(
-        torch.cat([part.metric for part in parts])[order],
-        torch.cat([part.correct for part in parts])[order],
-        torch.cat([part.kl_from_model for part in parts])[order],
-        torch.cat([part.kl_from_corrupted for part in parts])[order],
+        whole("metric").float(),
+        whole("correct").bool(),
+        whole("kl_from_model").float(),
+        whole("kl_from_corrupted").float(),
     )
 
 

@@ -25,7 +25,7 @@ from circuitune.circuits.ablation import Constant
 from circuitune.circuits.batches import Batch
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.weights import Reader, Weights
-from circuitune.models.anatomy import Anatomy, at_least_float32, concatenated
+from circuitune.models.anatomy import Anatomy, at_least_float32, concatenated, materialised
 from circuitune.models.running import (
     Call,
     Prefix,
@@ -111,11 +111,12 @@ def _constant(anatomy: Anatomy, weights: Weights, batch: Batch, constant: Consta
         attention = read.attention_stream[layer] + shift
         mlp = read.mlp_stream[layer] + (shift if anatomy.parallel else shift + heads)
         shift = shift + heads + (constant.written.mlps[layer] - seen.mlps[layer])
-        normalised = block.attention_norm(attention)
         streams.append((attention, mlp))
-        projections.append(concatenated([projection(normalised) for projection in block.projections]))
+        with materialised(anatomy.model, block.module):
+            normalised = block.attention_norm(attention)
+            projections.append(concatenated([projection(normalised) for projection in block.projections]))
         written.heads.append(attend(anatomy, layer, calls[layer], projections[-1], prefix))
-        written.mlps.append(block.mlp.compute(block.mlp_norm(mlp)))
+        written.mlps.append(block.run_mlp(mlp))
     final = (read.final_stream[0] + shift)[:, -batch.tokens :]
     return Reference(
         streams=tuple(streams),
@@ -226,7 +227,7 @@ class _Run:
         if bool(self.masks[:, :, column].any()):
             block = self.anatomy.blocks[layer]
             stream = self.received(self.reference.streams[layer][1], torch.tensor([column]))
-            after = block.mlp.compute(block.mlp_norm(stream.flatten(0, 2))).view_as(after)
+            after = block.run_mlp(stream.flatten(0, 2)).view_as(after)
         self.write(source, after - self.reference.carried.mlps[layer])
 
     def logits(self) -> Float[Tensor, "C B T V"]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from circuitune.circuits.graph import Graph, require_same_graph
+from circuitune.circuits.greedy import greedy
 from circuitune.circuits.selection import above, edge_count, prune, strongest
 from circuitune.core import tensors
 from circuitune.core.errors import InputError
@@ -59,6 +60,31 @@ class EdgeScores:
         """Circuit of the edges whose score (magnitude if `absolute`) is at least `threshold`, pruned."""
         mask = above(self.values, self.graph, threshold, absolute=absolute)
         return self._cut(mask, {"selection": "threshold", "size": threshold, "absolute": absolute})
+
+    def greedy(self, size: int | float, *, absolute: bool = True) -> "Circuit":
+        """Circuit grown backwards from the logits by the best edge at hand, pruned (sizes as in `top`)."""
+        mask = greedy(self.values, self.graph, edge_count(size, self.graph), absolute=absolute)
+        return self._cut(mask, {"selection": "greedy", "size": size, "absolute": absolute})
+
+    @property
+    def nodes(self) -> dict[str, float]:
+        """Score of every source: the sum of its edges' scores.
+
+        For gradient methods this is the node-level score itself, (a_u - z_u) . dL/dz_u: what every destination reads
+        changes by what the source writes, so the gradient at its output is the sum of theirs.
+        """
+        return dict(zip(self.graph.sources, self.values.double().sum(1).tolist(), strict=True))
+
+    def top_nodes(self, count: int) -> "Circuit":
+        """Circuit of all edges between the `count` sources of largest node score in magnitude, pruned."""
+        strength = self.values.double().sum(1).abs()
+        strength[0] = torch.inf  # the input is always there
+        chosen = torch.zeros(len(strength), dtype=torch.bool)
+        chosen[strength.argsort(descending=True, stable=True)[: count + 1]] = True
+        read = self.graph.feeds.float() @ chosen.float() > 0
+        read[self.graph.logits_destination] = True
+        mask = self.graph.edge_mask & chosen[:, None] & read
+        return self._cut(mask, {"selection": "top_nodes", "size": count})
 
     def _cut(self, mask: Tensor, selection: Mapping[str, Any]) -> "Circuit":
         return Circuit(prune(mask, self.graph), self.graph, self, {**self.settings, **selection})

@@ -42,7 +42,7 @@ class Weights:
         if layer in self._readers:
             return self._readers[layer]
         block = self.anatomy.blocks[layer]
-        with torch.no_grad(), materialised(self.anatomy, block):
+        with torch.no_grad(), materialised(self.anatomy.model, block.module):
             readers = _block_readers(self.anatomy, block)
         if self.anatomy.resident:
             self._readers[layer] = readers
@@ -53,7 +53,7 @@ class Weights:
         if layer in self._outputs:
             return self._outputs[layer]
         block = self.anatomy.blocks[layer]
-        with torch.no_grad(), materialised(self.anatomy, block):
+        with torch.no_grad(), materialised(self.anatomy.model, block.module):
             weight = _output_weight(self.anatomy, block)
         if self.anatomy.resident:
             self._outputs[layer] = weight
@@ -61,7 +61,7 @@ class Weights:
 
     def final(self) -> Reader:
         """The logits."""
-        with torch.no_grad(), materialised(self.anatomy):
+        with torch.no_grad(), materialised(self.anatomy.model):
             return _identity_reader(self.anatomy, self.anatomy.final_norm)
 
 

@@ -145,6 +145,11 @@ class Block:
     heads_norm: Norm | None = None
     in_place: bool = False
 
+    def run_mlp(self, stream: Float[Tensor, "N P D"]) -> Float[Tensor, "N P D"]:
+        """What the MLP writes where it reads this residual stream."""
+        with materialised(self.module):
+            return self.mlp.compute(self.mlp_norm(stream))
+
 
 @dataclass(frozen=True)
 class Anatomy:
@@ -177,12 +182,14 @@ class Anatomy:
 
     def embed(self, tokens: Int[Tensor, "... P"]) -> Float[Tensor, "... P D"]:
         """Output of the `input` source."""
-        vectors = self.embedding(tokens)
-        return vectors if self.embedding_norm is None else self.embedding_norm(vectors)
+        with materialised(self.model):
+            vectors = self.embedding(tokens)
+            return vectors if self.embedding_norm is None else self.embedding_norm(vectors)
 
     def logits(self, stream: Float[Tensor, "... D"]) -> Float[Tensor, "... V"]:
         """Logits of a residual stream."""
-        logits = self.unembedding(self.final_norm(stream))
+        with materialised(self.model):
+            logits = self.unembedding(self.final_norm(stream))
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
     @property
@@ -300,9 +307,11 @@ def held(module: nn.Module, name: str) -> Tensor | None:
 
 
 @contextmanager
-def materialised(anatomy: Anatomy, block: Block | None = None) -> Iterator[None]:
-    """Inside, the weights of the model's top level and of one block can be read, also where FSDP2 shards them."""
-    modules = [anatomy.model, *([block.module] if block else [])]
+def materialised(*modules: nn.Module) -> Iterator[None]:
+    """Inside, the weights of these modules are whole, also where FSDP2 shards them over processes.
+
+    Modules below that are sharded on their own are left as they are.
+    """
     sharded: list[Any] = [module for module in modules if hasattr(module, "unshard")]
     for module in sharded:
         module.unshard()

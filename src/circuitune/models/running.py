@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 
-from circuitune.models.anatomy import Anatomy, Block, Norm, at_least_float32, first
+from circuitune.models.anatomy import Anatomy, Block, Norm, at_least_float32, first, materialised
 
 
 @contextmanager
@@ -310,14 +310,15 @@ def attend(
         heads.append(a)
         return a
 
-    with ExitStack() as stack:
+    with materialised(anatomy.model, block.module), ExitStack() as stack:
         for projection, part in zip(block.projections, fused.split(widths, -1), strict=True):
             stack.enter_context(substituted(projection, lambda _, part=part: part))
         stack.enter_context(substituted(block.output, record))
         call.repeat(block.attention, fused.new_empty(*fused.shape[:-1], anatomy.width), prefix, layer)
-    if block.heads_norm is None:
-        return heads[0]
-    return heads[0] * block.heads_norm.statistics(block.output(heads[0]))[1]
+        if block.heads_norm is None:
+            return heads[0]
+    with materialised(anatomy.model, block.module):
+        return heads[0] * block.heads_norm.statistics(block.output(heads[0]))[1]
 
 
 def _output_width(block: Block, index: int, anatomy: Anatomy) -> int:
