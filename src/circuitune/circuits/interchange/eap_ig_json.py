@@ -32,7 +32,10 @@ def read(path: Path) -> tuple[Contents, str]:
         if not isinstance(file.get(name), dict):
             raise InputError(f"{path}: field {name} is {_kind(file.get(name))}; expected an object as EAP-IG has.")
     nodes, edges = file["nodes"], file["edges"]
-    graph = model_graph(file["cfg"], path, collapsed=_is_collapsed(edges, file.get("provenance"), path))
+    collapsed = _is_collapsed(edges, file.get("provenance"), path)
+    graph = model_graph(
+        file["cfg"], path, collapsed=collapsed, listed=len(edges) if edges and not collapsed else None
+    )
     marked, node_scores, node_notes = _nodes(nodes, graph, path)
     listing = gather(_entries(edges, path), graph, path)
     made, notes = read_provenance(file.get("provenance"), path, graph)

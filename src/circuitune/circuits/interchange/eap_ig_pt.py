@@ -33,11 +33,12 @@ def read(path: Path) -> tuple[Contents, str]:
     """
     file = _load(path)
     old = "edges" in file and "edges_scores" not in file
-    graph = model_graph(_field(file, "cfg", path), path)
+    scores = _field(file, "edges" if old else "edges_scores", path)
+    entries = scores.numel() if isinstance(scores, Tensor) else None
+    graph = model_graph(_field(file, "cfg", path), path, listed=entries)
     sources = _field(file, "src_nodes", path)
     _require_names("src_nodes", sources, graph.sources, path)
     _require_names("dst_nodes", _field(file, "dst_nodes", path), graph.destinations, path)
-    scores = _scores(file, "edges" if old else "edges_scores", graph, path)
     mask, notes = _marks(file, graph, path)
     marked = _old_marks(sources, path) if old else _flags(file, "nodes_in_graph", (len(graph.sources),), path)
     made, more = read_provenance(file.get("provenance"), path, graph)
@@ -45,7 +46,7 @@ def read(path: Path) -> tuple[Contents, str]:
     contents = Contents(
         graph=graph,
         mask=mask,
-        scores=scores,
+        scores=_scores(file, "edges" if old else "edges_scores", graph, path),
         nodes=frozenset(name for name, mark in zip(graph.sources, marked.tolist(), strict=True) if mark),
         node_scores=_node_scores(file, graph, path),
         provenance=made,

@@ -13,8 +13,8 @@ from circuitune.circuits.graph import Graph
 from circuitune.core.errors import InputError
 
 LARGEST_FLOAT32 = torch.finfo(torch.float32).max
-LARGEST_GRAPH = 2**30
-"""Most entries (sources x destinations) of a graph; a model of 126 layers with 128 heads has 8e8."""
+LARGEST_GRAPH = 2**28
+"""Most entries (sources x destinations) of a graph whose file lists only some; 126 layers of 128 heads, merged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +88,17 @@ def gaps(listing: Listing, graph: Graph, path: Path) -> Sequence[str]:
     return notes
 
 
-def model_graph(cfg: object, path: Path, *, collapsed: bool = False) -> Graph:
+def model_graph(cfg: object, path: Path, *, collapsed: bool = False, listed: int | None = None) -> Graph:
     """The graph that a file's ``cfg`` describes: n_layers, n_heads, parallel_attn_mlp.
 
+    Args:
+        cfg: the field's value.
+        path: the file, for messages.
+        collapsed: whether q, k and v of a head are one.
+        listed: how many edges the file lists, if it must list them all.
+
     Raises:
-        InputError: a value is missing or of the wrong kind, or the graph would be beyond all models.
+        InputError: a value is missing or of the wrong kind, or the graph is out of all proportion to the file.
     """
     if not isinstance(cfg, Mapping):
         raise InputError(f"{path}: field cfg is {short(cfg)}; expected n_layers, n_heads and parallel_attn_mlp.")
@@ -103,8 +109,10 @@ def model_graph(cfg: object, path: Path, *, collapsed: bool = False) -> Graph:
     if not isinstance(parallel, bool):
         raise InputError(f"{path}: field cfg.parallel_attn_mlp is {short(parallel)}; expected true or false.")
     layers, heads = cfg["n_layers"], cfg["n_heads"]
-    if (1 + layers * (heads + 1)) * (1 + layers * ((1 if collapsed else 3) * heads + 1)) > LARGEST_GRAPH:
-        raise InputError(f"{path}: field cfg describes {layers} layers of {heads} heads, more than any model has.")
+    entries = (1 + layers * (heads + 1)) * (1 + layers * ((1 if collapsed else 3) * heads + 1))
+    if entries > (LARGEST_GRAPH if listed is None else 1000 + 8 * listed):  # about half of all entries are edges
+        described = f"{short(layers)} layers of {short(heads)} heads"
+        raise InputError(f"{path}: field cfg describes {described}, far more than the file has edges for.")
     return Graph(layers, heads, heads, parallel, collapsed)
 
 
