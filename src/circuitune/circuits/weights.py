@@ -55,8 +55,9 @@ class Weights:
         block = self.anatomy.blocks[layer]
         with torch.no_grad(), materialised(self.anatomy.model, block.module):
             weight = _output_weight(self.anatomy, block)
-        if self.anatomy.resident:
-            self._outputs[layer] = weight
+            if not self.anatomy.resident:
+                return weight.clone()  # it may be a view of what is about to be freed
+        self._outputs[layer] = weight
         return weight
 
     def final(self) -> Reader:

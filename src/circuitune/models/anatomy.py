@@ -47,7 +47,7 @@ class Norm:
             return torch.ones_like(like), torch.zeros_like(like)
         weight, bias = (held(self.module, name) for name in ("weight", "bias"))
         gamma = torch.ones_like(like) if weight is None else weight.to(like) + self.offset
-        return gamma, torch.zeros_like(like) if bias is None else bias.to(like)
+        return gamma, torch.zeros_like(like) if bias is None else bias.to(like).clone()
 
     def statistics(self, x: Float[Tensor, "... D"]) -> tuple[Float[Tensor, "... D"], Float[Tensor, "... 1"]]:
         """Normalised input x^ and r = 1 / sigma, the two quantities its Jacobian needs."""
