@@ -1,4 +1,4 @@
-"""What every process of test_processes runs: scores and faithfulness of one tiny model, saved by the first process."""
+"""What every process of test_processes runs: scores and faithfulness of a tiny model, saved by the first process."""
 
 import sys
 from pathlib import Path

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from circuitune.circuits.ablation import Ablation, Constant, constant, require_ablation
 from circuitune.circuits.batches import Batch, batches
 from circuitune.circuits.graph import Graph
-from circuitune.circuits.memory import BUDGET, bytes_per_position, positions_per_batch
+from circuitune.circuits.memory import BUDGET, evaluation_memory, positions_per_batch
 from circuitune.circuits.metrics import METRICS, Loss, Metric, parts_of, resolve
 from circuitune.circuits.patching import reference_run, run_circuits
 from circuitune.circuits.reduce import summed
@@ -122,6 +122,7 @@ def evaluate(
     ablation: Ablation = ...,
     mean_over: EncodedPairs | None = ...,
     batch_size: int | None = ...,
+    memory: int = ...,
 ) -> Faithfulness: ...
 @overload
 def evaluate(
@@ -133,6 +134,7 @@ def evaluate(
     ablation: Ablation = ...,
     mean_over: EncodedPairs | None = ...,
     batch_size: int | None = ...,
+    memory: int = ...,
 ) -> list[Faithfulness]: ...
 def evaluate(
     model: nn.Module,
@@ -143,6 +145,7 @@ def evaluate(
     ablation: Ablation = "interchange",
     mean_over: EncodedPairs | None = None,
     batch_size: int | None = None,
+    memory: int = BUDGET,
 ) -> Faithfulness | list[Faithfulness]:
     """Run the model as one circuit, or as several that share the clean and corrupted runs.
 
@@ -153,7 +156,8 @@ def evaluate(
         metric: as in `attribute`.
         ablation: what edges outside the circuit carry, see `circuits.ablation`.
         mean_over: prompts for the mean ablations, such as those the circuit was found on; by default `inputs`.
-        batch_size: rows per batch; by default what fits the memory budget.
+        batch_size: rows per batch; by default what fits `memory`.
+        memory: bytes that the engine may take above the model.
 
     Raises:
         InputError: a circuit of another model shape, an unknown metric or ablation.
@@ -165,12 +169,12 @@ def evaluate(
     require_ablation(ablation)
     _check(circuits, graph)
     with prepared(model), torch.no_grad():
-        positions = positions_per_batch(anatomy, graph, inputs, batch_size, BUDGET // 4)
+        positions = positions_per_batch(evaluation_memory(anatomy, graph), inputs, batch_size, memory // 4)
         measured: list[list[Run]] = []
         for part in parts_of(inputs, chosen):
             part.inputs.require_context(anatomy.positions)
             means = constant(anatomy, ablation, mean_over or part.inputs, positions)
-            request = _Request(anatomy, graph, Weights(anatomy), part.metric, means, circuits)
+            request = _Request(anatomy, graph, Weights(anatomy), part.metric, means, circuits, memory)
             parts = batches(part.inputs, anatomy.device, positions, share_prefix=means is None)
             runs = request.measure(parts, len(inputs))
             measured.append([run.weighted(part.sign * chosen.sign) for run in runs])
@@ -200,6 +204,7 @@ class _Request:
     metric: Metric
     constant: Constant | None
     circuits: Sequence[Circuit]
+    memory: int
 
     def measure(self, parts: Iterable[Batch], count: int) -> list[Run]:
         """The clean run, the ablated one, then one per circuit, over all examples; `Run.metric` holds the loss."""
@@ -223,16 +228,16 @@ class _Request:
             return Run(loss.float().cpu(), batch.correct(logits).cpu(), away[0].float().cpu(), away[1].float().cpu())
 
         runs = [measured(reference.clean_logits), measured(reference.logits)]
-        for chunk in _chunks(self.circuits, batch, self.anatomy, self.graph):
+        for chunk in self._chunks(batch):
             masks = torch.stack([circuit.mask for circuit in chunk])
             all_logits = run_circuits(self.anatomy, self.graph, self.weights, reference, masks)
             runs.extend(measured(logits) for logits in all_logits)
         return runs
 
-
-def _chunks(circuits: Sequence[Circuit], batch: Batch, anatomy: Anatomy, graph: Graph) -> Iterator[Sequence[Circuit]]:
-    size = max(1, BUDGET // (bytes_per_position(anatomy, graph) * batch.positions * len(batch)))
-    return (circuits[start : start + size] for start in range(0, len(circuits), size))
+    def _chunks(self, batch: Batch) -> Iterator[Sequence[Circuit]]:
+        """As many circuits at a time as fit the memory beside each other."""
+        size = max(1, self.memory // evaluation_memory(self.anatomy, self.graph).peak(len(batch), batch.positions))
+        return (self.circuits[start : start + size] for start in range(0, len(self.circuits), size))
 
 
 def _joined(parts: Sequence[Run], rows: Sequence[Tensor], count: int) -> Run:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.weights import Reader, Weights
-from circuitune.models.anatomy import at_least_float32
+from circuitune.models.anatomy import Norm, at_least_float32
 from circuitune.models.running import Writers
 
 
@@ -61,14 +61,17 @@ class PullBack:
     normalised: list[Float[Tensor, "B P D"]] = field(default_factory=list)
     along: list[Float[Tensor, "B P R"]] = field(default_factory=list)
 
-    def add(self, step: float, stream_BPD: Tensor, output_BPRE: Tensor, gradient_BPRE: Tensor) -> None:
-        """One step of weight `step`: w_k r_k g_k is summed, x^_k and w_k c_k are kept."""
-        normalised, r = self.reader.norm.statistics(at_least_float32(stream_BPD))
+    def add(self, step: float, statistics: tuple[Tensor, Tensor], output_BPRE: Tensor, gradient_BPRE: Tensor) -> None:
+        """One step of weight `step`: w_k r_k g_k is summed, x^_k and w_k c_k are kept.
+
+        `statistics` are x^_k and r_k of the norm (`normalisation`), shared by the q, k and v readers of a block.
+        """
+        normalised, r = statistics
         scaled = gradient_BPRE * (step * r)[..., None]
         if self.reader.norm.kind != "none":
             output = at_least_float32(output_BPRE.detach()) - self.reader.at_zero
             self.normalised.append(normalised)
-            self.along.append((scaled * output).sum(-1) / stream_BPD.shape[-1])
+            self.along.append((scaled * output).sum(-1) / normalised.shape[-1])
         self.gradient = scaled if self.gradient is None else self.gradient.add_(scaled)
 
     def result(self) -> Float[Tensor, "R B P D"]:
@@ -85,6 +88,11 @@ class PullBack:
         for x, c in zip(self.normalised, self.along, strict=True):
             pulled = pulled.addcmul(c.permute(2, 0, 1)[..., None], x[None], value=-1)
         return pulled
+
+
+def normalisation(norm: Norm, stream_BPD: Float[Tensor, "B P D"]) -> tuple[Tensor, Tensor]:
+    """x^ and r of a norm on this stream, in at least float32."""
+    return norm.statistics(at_least_float32(stream_BPD))
 
 
 @dataclass(frozen=True)
