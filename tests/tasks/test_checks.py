@@ -63,7 +63,7 @@ def test_unknown_answers_are_left_out(letter_tokenizer: PreTrainedTokenizerBase)
     rows = tuple(Pair(f"{n}+1=", f"{n}-1=", "5", "4", str(n)) for n in range(50))
     checked = check(PairSet("mine", (Pair("é+1=", "é-1=", "é", "4", "a"), *rows)), letter_tokenizer)
     assert [(entry.rule, entry.reason) for entry in checked.left_out] == [
-        ("single-token answers", "'é' is not in the tokenizer's vocabulary")
+        ("answers in the vocabulary", "'é' is not in the tokenizer's vocabulary")
     ]
 
 
@@ -71,7 +71,7 @@ def test_longer_answers_on_request(letter_tokenizer: PreTrainedTokenizerBase):
     pairs = with_rows()
     with pytest.raises(InputError, match="0 of 50 rows"):
         check(pairs, letter_tokenizer)
-    assert len(check(pairs, letter_tokenizer, answer_tokens=4).pairs) == 50
+    assert len(check(pairs, letter_tokenizer, multi_token=True).pairs) == 50
 
 
 def test_strict_names_the_first_row(nano_tokenizer: PreTrainedTokenizerBase):

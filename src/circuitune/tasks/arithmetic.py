@@ -1,10 +1,10 @@
 """Arithmetic in one step: add_sub (paper.md 2)."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
-from circuitune.tasks.couples import mirrored, number_pair
+from circuitune.tasks.couples import mirrored, number_pair, operands
 from circuitune.tasks.pairs import Pair, PairSet
 from circuitune.tasks.parameters import STYLES, Style, one_of, whole_number
 from circuitune.tasks.splits import Draw
@@ -39,15 +39,33 @@ class AddSub:
     def generate(self, seed: int = 0) -> PairSet:
         """The rows of one seed, in random order."""
         draw = Draw(seed, self.name)
-        universe = self.limit * (self.limit + 1) // 2
-        places = draw.some(range(universe), min(self.size // 2, universe))
+        places = draw.some(range(self._universe), min(self.size // 2, self._universe))
         rows = [pair for place in places for pair in self._rows(*number_pair(place))]
         settings = {"task": self.name, **asdict(self), "seed": seed, "wrong": "given"}
         return PairSet(self.name, tuple(draw.shuffled(rows)), None, settings)
 
+    def fresh(self, pair: Pair, draw: Draw) -> Pair:
+        """Other operands, the same operator."""
+        rows = self._rows(*number_pair(draw.below(self._universe)))
+        return rows[pair.kind == "-"]
+
+    def narrowed(self, largest: int) -> "AddSub | None":
+        """The same task without an answer above `largest`; None where there is none."""
+        return replace(self, limit=largest // 2) if 4 <= largest < 2 * self.limit else None
+
+    @property
+    def _universe(self) -> int:
+        """How many operand pairs there are."""
+        return self.limit * (self.limit + 1) // 2
+
     def _rows(self, a: int, b: int) -> tuple[Pair, Pair]:
-        head = INSTRUCTION if self.style == "full" else ""
-        return mirrored(f"{head}{a} + {b} =", f" {a + b}", f"{head}{a} - {b} =", f" {a - b}", _group(a, b))
+        return sum_and_difference(INSTRUCTION if self.style == "full" else "", a, b)
+
+
+def sum_and_difference(head: str, a: int, b: int) -> tuple[Pair, Pair]:
+    """The two rows of two operands, the sum first."""
+    plus, minus = f"{head}{a} + {b} =", f"{head}{a} - {b} ="
+    return mirrored(plus, f" {a + b}", minus, f" {a - b}", operands(a, b), ("+", "-"))
 
 
 def recognise(prompt: str) -> Known | None:
@@ -56,8 +74,4 @@ def recognise(prompt: str) -> Known | None:
     if match is None:
         return None
     a, b = int(match[1]), int(match[3])
-    return Known("add_sub", str(a + b if match[2] == "+" else a - b), _group(a, b))
-
-
-def _group(a: int, b: int) -> str:
-    return f"{max(a, b)} and {min(a, b)}"
+    return Known("add_sub", str(a + b if match[2] == "+" else a - b), operands(a, b), match[2])

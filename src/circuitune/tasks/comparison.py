@@ -1,11 +1,11 @@
 """Which of two numbers is larger (paper.md 2)."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import cycle
 from typing import ClassVar
 
-from circuitune.tasks.couples import mirrored, number_pair
+from circuitune.tasks.couples import mirrored, number_pair, operands
 from circuitune.tasks.pairs import Pair, PairSet
 from circuitune.tasks.parameters import whole_number
 from circuitune.tasks.splits import Draw
@@ -57,6 +57,19 @@ class Comparison:
         settings = {"task": self.name, **asdict(self), "seed": seed, "wrong": "given"}
         return PairSet(self.name, tuple(draw.shuffled(rows)), None, settings)
 
+    def fresh(self, pair: Pair, draw: Draw) -> Pair | None:
+        """Other operands in the places of these, operator and corruption kept; None for a pair in other words."""
+        clean, corrupted = _WORDING.fullmatch(pair.clean), _WORDING.fullmatch(pair.corrupted)
+        if clean is None or corrupted is None:
+            return None
+        larger, smaller = draw.some(range(1, self.largest + 1), 2)
+        larger, smaller = max(larger, smaller), min(larger, smaller)
+        if clean[1] == clean[3]:
+            smaller = larger
+        new = {max(clean[1], clean[3], key=int): larger, min(clean[1], clean[3], key=int): smaller}
+        prompts = [f"Is {new[m[1]]} {m[2]} {new[m[3]]}? Answer:" for m in (clean, corrupted)]
+        return replace(pair, clean=prompts[0], corrupted=prompts[1], group=operands(larger, smaller), row=None)
+
 
 def recognise(prompt: str) -> Known | None:
     """Answer and group of a prompt in the wording of comparison; None for others."""
@@ -65,21 +78,17 @@ def recognise(prompt: str) -> Known | None:
         return None
     a, b = int(match[1]), int(match[3])
     holds = {">": a > b, "<": a < b, "=": a == b}[match[2]]
-    return Known("comparison", "yes" if holds else "no", _group(a, b))
+    return Known("comparison", "yes" if holds else "no", operands(a, b), match[2])
 
 
-def _rows(operands: list[tuple[int, int]], couples: tuple[tuple[str, str], ...]) -> list[Pair]:
+def _rows(numbers: list[tuple[int, int]], couples: tuple[tuple[str, str], ...]) -> list[Pair]:
     """Two rows per operand pair, the kinds of couples in turn."""
     rows: list[Pair] = []
-    for (larger, smaller), (yes, no) in zip(operands, cycle(couples), strict=False):
-        group = _group(larger, smaller)
-        rows += mirrored(_prompt(yes, larger, smaller), " yes", _prompt(no, larger, smaller), " no", group)
+    for (larger, smaller), (yes, no) in zip(numbers, cycle(couples), strict=False):
+        right, false = _prompt(yes, larger, smaller), _prompt(no, larger, smaller)
+        rows += mirrored(right, " yes", false, " no", operands(larger, smaller), (yes[2], no[2]))
     return rows
 
 
 def _prompt(comparison: str, larger: int, smaller: int) -> str:
     return f"Is {comparison.replace('L', str(larger)).replace('S', str(smaller))}? Answer:"
-
-
-def _group(a: int, b: int) -> str:
-    return f"{max(a, b)} and {min(a, b)}"

@@ -26,6 +26,11 @@ NAMES = tuple(_NAMES.split())
 OBJECTS = tuple(_OBJECTS.split())
 """Objects of which the same holds."""
 
+KINDS = "first", "second"
+"""Which of the two people is the answer."""
+
+_STORIES = perm(len(NAMES), 3) * perm(len(OBJECTS), 2)
+
 _WORDING = re.compile(r"(\w+) needed (\w+), (\w+) wanted (\w+), (\w+) handed (\w+) to")
 
 
@@ -48,10 +53,14 @@ class ComplexIoi:
     def generate(self, seed: int = 0) -> PairSet:
         """The rows of one seed, in random order."""
         draw = Draw(seed, self.name)
-        stories = draw.some(range(perm(len(NAMES), 3) * perm(len(OBJECTS), 2)), self.size // 2)
+        stories = draw.some(range(_STORIES), self.size // 2)
         rows = [pair for place in stories for pair in _rows(place)]
         settings = {"task": self.name, **asdict(self), "seed": seed, "wrong": "given"}
         return PairSet(self.name, tuple(draw.shuffled(rows)), None, settings)
+
+    def fresh(self, pair: Pair, draw: Draw) -> Pair:
+        """Another story with the same person, first or second, as its answer."""
+        return _rows(draw.below(_STORIES))[pair.kind == "second"]
 
 
 def recognise(prompt: str) -> Known | None:
@@ -62,19 +71,20 @@ def recognise(prompt: str) -> Known | None:
     one, first, two, second, giver, handed = match.groups()
     if first == second or handed not in (first, second):
         return None
-    return Known("complex_ioi", one if handed == first else two, _group(one, first, two, second, giver))
+    kind = "first" if handed == first else "second"
+    return Known("complex_ioi", one if handed == first else two, _group(one, first, two, second, giver), kind)
 
 
 def _rows(place: int) -> tuple[Pair, Pair]:
     """The two rows of a story, given by its place among all of them."""
-    place, (one, two, giver) = _take(place, NAMES, 3)
-    _, (first, second) = _take(place, OBJECTS, 2)
+    place, (one, two, giver) = take(place, NAMES, 3)
+    _, (first, second) = take(place, OBJECTS, 2)
     scene = f"{one} needed {first}, {two} wanted {second}, {giver} handed"
     group = _group(one, first, two, second, giver)
-    return mirrored(f"{scene} {first} to", f" {one}", f"{scene} {second} to", f" {two}", group)
+    return mirrored(f"{scene} {first} to", f" {one}", f"{scene} {second} to", f" {two}", group, KINDS)
 
 
-def _take(place: int, words: tuple[str, ...], count: int) -> tuple[int, list[str]]:
+def take(place: int, words: tuple[str, ...], count: int) -> tuple[int, list[str]]:
     """``count`` different words, one digit of a mixed-radix number each; and what is left of the number."""
     left, taken = list(words), list[str]()
     for _ in range(count):

@@ -1,146 +1,179 @@
-"""One's own pairs: CSV or JSON lines with the columns clean, corrupted, and label or answer.
+"""One's own pairs from a table with the columns clean, corrupted, and label or answer.
 
 ``wrong`` is optional, and computed where the corrupted prompt is in the wording of a known task. Instead of
 texts, ``correct_idx`` and ``incorrect_idx`` give token ids (the EAP-IG reference's files); they become text
-as soon as a tokenizer is at hand.
+as soon as a tokenizer is at hand. TRL's ``prompt`` and ``completion`` are taken for clean and answer. Where
+many answers are right, ``answer_set`` and ``wrong_set`` list them (in CSV divided by ``|``).
 """
 
-import csv
-import io
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from circuitune.core.errors import InputError
-from circuitune.core.manifest import sha256_bytes
+from circuitune.tasks.corruption import Strategy, corrupted
+from circuitune.tasks.formats import JSON_LINES, Row, Table, decode, read_bytes, read_table
 from circuitune.tasks.pairs import Pair, PairSet
 from circuitune.tasks.registry import recognise
 from circuitune.tasks.storage import is_pair_file, read_jsonl
+from circuitune.tasks.templates import Known
+from circuitune.tasks.tokens import Tokenizer
 
 ANSWER_COLUMNS = ("answer", "label", "correct_idx")
 """Where the answer is looked for, in this order."""
 
+COLUMNS = ("clean", "corrupted", *ANSWER_COLUMNS, "wrong", "incorrect_idx", "answer_set", "wrong_set")
+"""Every column that is read."""
+
+_TRL = {"clean": "prompt", "answer": "completion"}
+
 _NUMBER_LIST = re.compile(r"[^\s\d.+-][+-]?\d+(\.\d+)?,\Z")
 
-Row = tuple[int, Mapping[str, object]]
-"""A row's number in the file (from 1, without the header) and its cells by column."""
 
-
-def read_pairs(path: Path | str, *, answer_prefix: str | None = None) -> PairSet:
-    """Read pairs from a ``.csv`` or ``.jsonl`` file (UTF-8), or a file that ``PairSet.to_jsonl`` wrote.
+def read_pairs(
+    path: Path | str,
+    *,
+    answer_prefix: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    corruption: Strategy | None = None,
+    tokenizer: Tokenizer | None = None,
+    seed: int = 0,
+) -> PairSet:
+    """Read pairs from a ``.csv``, ``.jsonl`` or ``.parquet`` file, a saved dataset, or what ``to_jsonl`` wrote.
 
     A bare label gets the space that follows its prompt, unless the prompt ends in white space or in a list of
     numbers without spaces (``y=80,85,90,``); a label that begins with white space is kept as it is;
-    ``answer_prefix`` replaces both rules. InputError names file, row and column of what does not fit.
+    ``answer_prefix`` replaces both rules.
+
+    Args:
+        path: the file or folder; text is UTF-8.
+        answer_prefix: what stands before every bare answer.
+        columns: our name of a column -> the file's, such as ``{"clean": "src", "answer": "tgt"}``.
+        corruption: how prompts without a corruption get one (``corruption.STRATEGIES``); this needs `tokenizer`.
+            Those that get none keep ``corrupted`` empty, and `check` leaves them out.
+        tokenizer: of the model the pairs are for.
+        seed: of the corruptions.
+
+    Raises:
+        InputError: names file, row and column of what does not fit.
     """
     path = Path(path)
-    data = _read(path)
-    text = _decode(path, data)
-    if path.suffix.lower() == ".csv":
-        rows = list(_csv_rows(path, text))
-    elif path.suffix.lower() in (".jsonl", ".ndjson"):
-        if is_pair_file(text.split("\n", 1)[0]):
-            return read_jsonl(path)
-        rows = list(_json_rows(path, text))
-    else:
-        raise InputError(f"{path} is neither .csv nor .jsonl; rename it or convert it to one of these.")
-    if not rows:
+    if _is_ours(path):
+        return read_jsonl(path)
+    table = _renamed(path, read_table(path), columns or {})
+    if not table.rows:
         raise InputError(f"{path} has no rows; give it rows of clean, corrupted and answer (or label).")
-    pairs = tuple(_pair(path, row, answer_prefix) for row in rows)
-    settings = {"file": path.name, "sha256": sha256_bytes(data), "wrong": _wrong_source(rows, pairs)}
+    _check_columns(path, table, corruption is not None)
+    pairs = tuple(_pair(path, row, answer_prefix, corruption is not None) for row in table.rows)
+    settings = {"file": path.name, "sha256": table.sha256, "wrong": _wrong_source(table.rows, pairs)}
     if answer_prefix is not None:
         settings["answer_prefix"] = answer_prefix
-    return PairSet(path.stem, pairs, None, settings)
+    result = PairSet(path.stem, pairs, None, settings)
+    if corruption is None:
+        return result
+    if tokenizer is None:
+        raise InputError(f"{path}: corrupting prompts needs the model's tokenizer; give it, or a column corrupted.")
+    return _with_known_wrong(corrupted(result, corruption, tokenizer, seed), answer_prefix)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; check the path.") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}); give a readable file.") from error
+def _is_ours(path: Path) -> bool:
+    """Whether ``PairSet.to_jsonl`` wrote this file."""
+    if path.suffix.lower() not in JSON_LINES or not path.is_file():
+        return False
+    return is_pair_file(decode(path, read_bytes(path)).split("\n", 1)[0])
 
 
-def _decode(path: Path, data: bytes) -> str:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}, line {line}, is not UTF-8 text; save the file as UTF-8.") from error
-    if not text.strip():
-        raise InputError(f"{path} is empty; give it rows of clean, corrupted and answer (or label).")
-    return text
+def _renamed(path: Path, table: Table, columns: Mapping[str, str]) -> Table:
+    """The table under our names of the columns."""
+    for name, theirs in columns.items():
+        if name not in COLUMNS:
+            raise InputError(f"{name!r} is no column of ours; map one of {', '.join(COLUMNS)}.")
+        if table.rows and theirs not in table.rows[0][1]:
+            found = ", ".join(map(repr, table.rows[0][1]))
+            raise InputError(f"{path} has no column {theirs!r} for {name}; it has {found}.")
+    if not columns and table.rows and set(_TRL.values()) <= table.rows[0][1].keys() - {"clean"}:
+        columns = {name: theirs for name, theirs in _TRL.items() if name not in table.rows[0][1]}
+    if not columns:
+        return table
+    ours = {theirs: name for name, theirs in columns.items()}
+    kept = ours.keys() | {name for name in COLUMNS if name not in columns}
+    rows = [(n, {ours.get(key, key): cells[key] for key in cells if key in kept}) for n, cells in table.rows]
+    return replace(table, rows=rows)
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    number = 0
-    try:
-        columns = next(reader)
-        _check_columns(path, columns)
-        for cells in reader:
-            if not cells:  # a blank line
-                continue
-            number += 1
-            if len(cells) != len(columns):
-                raise InputError(
-                    f"{path}, row {number}, has {len(cells)} cells and the header {len(columns)}; "
-                    "put prompts that contain commas in double quotes."
-                )
-            yield number, dict(zip(columns, cells, strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path}, row {number + 1}, is not valid CSV ({error}); check its quotes.") from error
+def _check_columns(path: Path, table: Table, corrupting: bool) -> None:
+    """InputError where the table, or a row that names its own columns, lacks one that is needed."""
+    for number, cells in table.rows if table.ragged else table.rows[:1]:
+        missing = [name for name in ("clean", "corrupted") if name not in cells]
+        if corrupting and "corrupted" in missing:
+            missing.remove("corrupted")
+        if not any(name in cells for name in ANSWER_COLUMNS):
+            missing.append("answer (or label, or correct_idx)")
+        if missing:
+            place = f", row {number}," if table.ragged else ""
+            raise InputError(
+                f"{path}{place} has the columns {', '.join(map(repr, cells))} and lacks {', '.join(missing)}; "
+                f"rename or add them, or map them with --columns{_hint(missing)}."
+            )
 
 
-def _json_rows(path: Path, text: str) -> Iterator[Row]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value: object = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"{path}, row {number}, is not JSON ({error}); write one object per line.") from error
-        if not isinstance(value, dict):
-            raise InputError(f"{path}, row {number}, is not a JSON object; write one object per line.")
-        cells = cast("dict[str, object]", value)
-        _check_columns(path, list(cells), f", row {number},")
-        yield number, cells
+def _hint(missing: list[str]) -> str:
+    return " (prompts can be corrupted for you: --corruption another-row)" if missing == ["corrupted"] else ""
 
 
-def _check_columns(path: Path, columns: list[str], place: str = "") -> None:
-    missing = [name for name in ("clean", "corrupted") if name not in columns]
-    if not any(name in columns for name in ANSWER_COLUMNS):
-        missing.append("answer (or label, or correct_idx)")
-    if missing:
-        raise InputError(
-            f"{path}{place} has the columns {', '.join(map(repr, columns))} and lacks {', '.join(missing)}; "
-            "rename or add them."
-        )
-    if len(set(columns)) < len(columns):
-        raise InputError(f"{path}{place} names a column twice; give every column its own name.")
-
-
-def _pair(path: Path, row: Row, prefix: str | None) -> Pair:
+def _pair(path: Path, row: Row, prefix: str | None, corrupting: bool) -> Pair:
     number, cells = row
-    clean, corrupted = _text(path, row, "clean"), _text(path, row, "corrupted")
+    clean = _text(path, row, "clean")
+    other = "" if corrupting and not _filled(cells, "corrupted") else _text(path, row, "corrupted")
     known = recognise(clean)
     group = clean if known is None else f"{known.task}: {known.group}"
+    kind = None if known is None else known.kind
     column = next(name for name in ANSWER_COLUMNS if name in cells)
     if column == "correct_idx":
         answer_id = _token_id(path, row, column)
         wrong_id = _token_id(path, row, "incorrect_idx") if _filled(cells, "incorrect_idx") else None
-        return Pair(clean, corrupted, "", None, group, number, answer_id, wrong_id)
+        return Pair(clean, other, "", None, group, number, answer_id, wrong_id, kind)
+    if known is not None and known.answer_set is not None and prefix is None:
+        prefix = ""  # these answers go on in the middle of a word
     if _filled(cells, "wrong"):
         bare_wrong = _text(path, row, "wrong")
     else:
-        solved = recognise(corrupted)
+        solved = recognise(other)
         bare_wrong = None if solved is None else solved.answer
     answer = _following(clean, _text(path, row, column), prefix)
     wrong = None if bare_wrong is None else _following(clean, bare_wrong, prefix)
-    return Pair(clean, corrupted, answer, wrong, group, number)
+    right_set, wrong_set = (_set(path, row, name, known, prefix) for name in ("answer_set", "wrong_set"))
+    return Pair(
+        clean, other, answer, wrong, group, number, kind=kind, answer_set=right_set, wrong_set=wrong_set
+    )  # fmt: skip
+
+
+def _set(path: Path, row: Row, column: str, known: Known | None, prefix: str | None) -> tuple[str, ...] | None:
+    """The answers of a set, from the file or from the known wording."""
+    number, cells = row
+    value = cells.get(column)
+    if isinstance(value, str) and value:
+        value = value.split("|")
+    if value in (None, ""):
+        return None if known is None else known.answer_set if column == "answer_set" else known.wrong_set
+    members = cast("list[object]", value) if isinstance(value, list) else []
+    if not members or not all(isinstance(member, str) and member.strip() for member in members):
+        raise InputError(
+            f"{path}, row {number}, column {column}, is {value!r}, not a list of texts; give one, or none at all."
+        )
+    return tuple(_following(str(cells["clean"]), str(member), prefix) for member in members)
+
+
+def _with_known_wrong(pairs: PairSet, prefix: str | None) -> PairSet:
+    """The answers of corruptions in a known wording; others keep theirs."""
+    rows: list[Pair] = []
+    for pair in pairs:
+        solved = recognise(pair.corrupted) if pair.wrong is None and pair.wrong_id is None else None
+        wrong = pair.wrong if solved is None else _following(pair.clean, solved.answer, prefix)
+        rows.append(replace(pair, wrong=wrong))
+    return replace(pairs, pairs=tuple(rows))
 
 
 def _filled(cells: Mapping[str, object], column: str) -> bool:

@@ -1,7 +1,7 @@
 """Linear functions continued from three values (paper.md 2)."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 from circuitune.tasks.couples import coupled, digits, mirrored
@@ -46,6 +46,24 @@ class Function:
         rows = [pair for couple in draw.shuffled(couples)[: self.size // 2] for pair in _rows(*couple)]
         settings = {"task": self.name, **asdict(self), "seed": seed, "wrong": "given"}
         return PairSet(self.name, tuple(draw.shuffled(rows)), None, settings)
+
+    def fresh(self, pair: Pair, draw: Draw) -> Pair | None:
+        """Another function and another corruption of it; None where chance finds no corruption as long."""
+        slope = draw.between(1, self.largest_slope)
+        b = draw.between(1, self.largest_intercept)
+        shape = digits(b, *_values(slope, b))
+        others = [
+            n for n in range(1, self.largest_intercept + 1) if n != b and digits(n, *_values(slope, n)) == shape
+        ]
+        return _rows(slope, b, others[draw.below(len(others))])[0] if others else None
+
+    def narrowed(self, largest: int) -> "Function | None":
+        """The same task without an answer above `largest`; None where there is none."""
+        slope = max(1, min(self.largest_slope, largest // 8))
+        intercept = min(self.largest_intercept, largest - 4 * slope)
+        if intercept < 2 or (slope, intercept) == (self.largest_slope, self.largest_intercept):
+            return None
+        return replace(self, largest_slope=slope, largest_intercept=intercept)
 
 
 def recognise(prompt: str) -> Known | None:

@@ -70,8 +70,7 @@ class PairSet:
             raise InputError(f"{part!r} is no part of a split; choose one of {', '.join(SHARES)}.")
         if self.part is not None:
             raise InputError(f"{self.name} is already the {self.part} part; split the whole set.")
-        keys = [(f"group:{p.group}", f"prompt:{p.clean}", f"prompt:{p.corrupted}") for p in self.pairs]
-        parts = assign(keys, seed)
+        parts = assign(self.ties, seed)
         pairs = tuple(pair for pair, own in zip(self.pairs, parts, strict=True) if own == part)
         return replace(self, pairs=pairs, part=part, settings={**self.settings, "split_seed": seed})
 
@@ -87,6 +86,11 @@ class PairSet:
         places = sorted(Draw(seed, "sample").some(range(len(self)), min(n, len(self))))
         settings = {**self.settings, "sample": n, "sample_seed": seed}
         return replace(self, pairs=tuple(self.pairs[place] for place in places), settings=settings)
+
+    @property
+    def ties(self) -> list[tuple[str, ...]]:
+        """For each pair its group and both its prompts: pairs that share any of them belong together."""
+        return [(f"group:{p.group}", f"prompt:{p.clean}", f"prompt:{p.corrupted}") for p in self.pairs]
 
     @property
     def digest(self) -> str:

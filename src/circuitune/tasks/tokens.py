@@ -47,14 +47,16 @@ def answer_ids(tokenizer: Tokenizer, prompts: Sequence[str], answers: Sequence[s
 
 def set_ids(tokenizer: Tokenizer, prompts: Sequence[str], members: Sequence[tuple[str, ...]]) -> list[list[int]]:
     """For each prompt the ids of those members of its answer set that are one token there, each id once."""
-    places = [(_last_word(prompt), texts) for prompt, texts in zip(prompts, members, strict=True)]
-    found = {place: _singles(tokenizer, *place) for place in dict.fromkeys(places)}  # few differ, and sets are long
-    return [found[place] for place in places]
-
-
-def _singles(tokenizer: Tokenizer, end: str, texts: tuple[str, ...]) -> list[int]:
-    rows = answer_ids(tokenizer, [end] * len(texts), texts)
-    return list(dict.fromkeys(row[0] for row in rows if len(row) == 1))
+    keys = [(_last_word(prompt), texts) for prompt, texts in zip(prompts, members, strict=True)]
+    places = list(dict.fromkeys((end, text) for end, texts in set(keys) for text in texts))
+    rows = answer_ids(tokenizer, [end for end, _ in places], [text for _, text in places])
+    unknown: int | None = getattr(tokenizer, "unk_token_id", None)
+    single = {place: row[0] for place, row in zip(places, rows, strict=True) if len(row) == 1 and row[0] != unknown}
+    found = {
+        (end, texts): list(dict.fromkeys(single[end, text] for text in texts if (end, text) in single))
+        for end, texts in set(keys)
+    }
+    return [found[key] for key in keys]
 
 
 def _last_word(prompt: str) -> str:
