@@ -202,11 +202,12 @@ class Row:
 
     Attributes:
         subject: ``floor``, ``ours`` or ``reference``.
-        seconds, cpu_seconds: wall and processor time of every repeat.
+        wall, processor: seconds of every repeat, by the clock and on the processor.
         peak: bytes above the loaded model of every repeat; None where the system does not tell.
         beside: subject that the ratios are to: the floor for ours (ours / floor), ours for the reference
             (reference / ours); None for the floor.
-        time, memory: ratios of every repeat.
+        time, memory: ratios of every repeat; of processor time, which others on the machine hardly change, where
+            subjects have one thread, else by the clock.
         difference: largest difference to our scores (of the curve: to our circuits' logit differences), relative
             to the largest of ours.
     """
@@ -214,21 +215,27 @@ class Row:
     case: str
     measure: Measure
     subject: str
-    seconds: list[float]
-    cpu_seconds: list[float]
+    wall: list[float]
+    processor: list[float]
     peak: list[int | None]
     beside: str | None = None
     time: list[float] | None = None
     memory: list[float] | None = None
     difference: float | None = None
 
+    def seconds(self, threads: int) -> list[float]:
+        """What `time` is a ratio of."""
+        return self.processor if threads == 1 else self.wall
 
-def row(case: Case, measure: Measure, subject: str, runs: Sequence[Measured], beside: Row | None) -> Row:
+
+def row(
+    case: Case, measure: Measure, subject: str, runs: Sequence[Measured], beside: Row | None = None, threads: int = 1
+) -> Row:
     """Collect the runs of a subject, with their ratios to the runs of another."""
     plain = Row(str(case), measure, subject, *(list(column) for column in zip(*runs, strict=True)))
     if beside is None:
         return plain
-    time = [a / b for a, b in zip(plain.seconds, beside.seconds, strict=True)]
+    time = [a / b for a, b in zip(plain.seconds(threads), beside.seconds(threads), strict=True)]
     memory = [a / b for a, b in zip(plain.peak, beside.peak, strict=True) if a and b]
     return Row(**{**asdict(plain), "beside": beside.subject, "time": time, "memory": memory or None})
 
@@ -253,11 +260,11 @@ def rows(
                 for subject in children:
                     measured, results[subject.name] = subject.run(measure, "pairs")
                     runs[subject.name].append(measured)
-            floor = row(case, measure, "floor", runs["floor"], None)
-            ours = row(case, measure, "ours", runs["ours"], floor)
+            floor = row(case, measure, "floor", runs["floor"])
+            ours = row(case, measure, "ours", runs["ours"], floor, options.threads)
             yield from (floor, ours)
             if "reference" in runs:
-                reference = row(case, measure, "reference", runs["reference"], ours)
+                reference = row(case, measure, "reference", runs["reference"], ours, options.threads)
                 yield Row(**{**asdict(reference), "difference": difference(results["reference"], results["ours"])})
             if measure == "attribute":
                 pairs = with_circuits(pairs, EdgeScores(results["ours"]["scores"], graph))
@@ -276,14 +283,14 @@ COLUMNS = "{:<7} {:<10} {:<10} {:>22}  {:<32} {:>7}  {:<28} {}"
 HEADER = COLUMNS.format("case", "measure", "subject", "seconds", "time", "MB", "memory", "difference")
 
 
-def line(result: Row) -> str:
+def line(result: Row, threads: int) -> str:
     """One row of the table: medians, ranges in brackets."""
     peaks = [peak / 2**20 for peak in result.peak if peak is not None]
     return COLUMNS.format(
         result.case,
         result.measure,
         result.subject,
-        _spread(result.seconds),
+        _spread(result.seconds(threads)),
         f"{_spread(result.time)} x {result.beside}" if result.time else "",
         f"{median(peaks):.0f}" if peaks else "unknown",
         f"{_spread(result.memory)} x {result.beside}" if result.memory else "",
@@ -295,18 +302,18 @@ def _spread(values: Sequence[float]) -> str:
     return f"{median(values):.3g} ({min(values):.3g}–{max(values):.3g})"
 
 
-def table(results: Sequence[Row]) -> Iterator[str]:
+def table(results: Sequence[Row], threads: int) -> Iterator[str]:
     """The lines of the table; says where the reference was not run."""
     yield HEADER
     for result in results:
-        yield line(result)
+        yield line(result, threads)
         if result.subject == "ours" and not any(r.subject == "reference" for r in results):
             yield COLUMNS.format(result.case, result.measure, "reference", "not run", "", "", "", "").rstrip()
 
 
 def busy(results: Sequence[Row], threads: int) -> float:
     """Largest share of a run's wall time that was not spent on the processor."""
-    return max(1 - c / threads / s for r in results for s, c in zip(r.seconds, r.cpu_seconds, strict=True))
+    return max(1 - p / threads / w for r in results for w, p in zip(r.wall, r.processor, strict=True))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -371,7 +378,7 @@ def measure_all(options: argparse.Namespace) -> list[Row]:
             started.ready()
         results = []
         for result in rows(children, graph, options.case, options):
-            print(line(result), file=sys.stderr, flush=True)  # a run can take an hour
+            print(line(result, options.threads), file=sys.stderr, flush=True)  # a run can take an hour
             results.append(result)
         return results
 
@@ -391,11 +398,12 @@ def main(arguments: Sequence[str]) -> None:
         f"{options.shape} shape, random weights, {options.dtype}, {threads}, {options.pairs} pairs, m = {STEPS}, "
         f"{len(SHARES)} circuits per curve, {options.repeats} repeats: median (range)"
     )
-    print(*table(results), sep="\n")
+    print(*table(results, options.threads), sep="\n")
     print(
-        "A case is TOKENS@FIRST: length, and first token in which clean and corrupted differ. MB: peak above the "
-        f"loaded model. Load of the machine at the start {load:.1f}; at most {busy(results, options.threads):.0%} of "
-        "a run's time was spent waiting."
+        "A case is TOKENS@FIRST: length, and first token in which clean and corrupted differ. Seconds are "
+        f"{'on the processor' if options.threads == 1 else 'by the clock'}; MB: peak above the loaded model. "
+        f"Load of the machine at the start: {load:.1f}; a run waited for the processor at most "
+        f"{busy(results, options.threads):.0%} of its time."
     )
     if options.json is not None:
         _write(options, load, results)

@@ -60,10 +60,11 @@ class Pairs(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """One run: wall and processor seconds, and the peak of resident bytes above the loaded model (None: unknown)."""
+    """One run: seconds by the clock and on the processor (all threads), and the peak of resident bytes above the
+    loaded model (None: unknown)."""
 
-    seconds: float
-    cpu_seconds: float
+    wall: float
+    processor: float
     peak: int | None
 
 
@@ -99,11 +100,11 @@ def _measure(run: Callable[[], Results], base: int | None) -> tuple[Measured, Re
     _resident()
     if base is not None:
         CLEAR.write_text("5")  # sets the peak (VmHWM) back to what is resident now
-    start, cpu = time.perf_counter(), time.process_time()
+    start, processor = time.perf_counter(), time.process_time()
     results = run()
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
+    wall, processor = time.perf_counter() - start, time.process_time() - processor
     peak = None if base is None else _status("VmHWM") - base
-    return Measured(seconds, cpu_seconds, peak), results
+    return Measured(wall, processor, peak), results
 
 
 def _resident() -> int | None:

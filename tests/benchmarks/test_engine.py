@@ -92,11 +92,13 @@ def test_pairs_survive_the_file_between_the_processes(tmp_path):
 
 
 def test_ratios_are_taken_within_a_repeat():
-    floor = engine.row(CASE, "attribute", "floor", [Measured(1.0, 1.0, 100), Measured(2.0, 2.0, None)], None)
-    ours = engine.row(CASE, "attribute", "ours", [Measured(1.5, 1.5, 300), Measured(5.0, 2.5, 300)], floor)
+    floor = engine.row(CASE, "attribute", "floor", [Measured(1.0, 1.0, 100), Measured(2.0, 1.0, None)])
+    runs = [Measured(1.5, 1.5, 300), Measured(5.0, 2.5, 300)]
+    ours = engine.row(CASE, "attribute", "ours", runs, floor)
     assert ours.time == [1.5, 2.5]
     assert ours.memory == [3.0]
-    assert "2 (1.5–2.5) x floor" in engine.line(ours)
+    assert "2 (1.5–2.5) x floor" in engine.line(ours, 1)
+    assert engine.row(CASE, "attribute", "ours", runs, floor, threads=2).time == [1.5, 2.5]
     assert engine.busy([floor, ours], 1) == 0.5
 
 
@@ -121,5 +123,5 @@ def test_the_whole_command_in_small(tmp_path, capsys):
     assert [(r["measure"], r["subject"]) for r in rows] == [
         ("attribute", "floor"), ("attribute", "ours"), ("curve", "floor"), ("curve", "ours"),
     ]  # fmt: skip
-    assert all(r["seconds"][0] > 0 for r in rows)
+    assert all(r["processor"][0] > 0 for r in rows)
     assert sum("reference" in text and "not run" in text for text in printed) == 2
