@@ -1,6 +1,8 @@
 """The single steps on saved files, as a user would chain them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +118,54 @@ def test_runs_are_listed(here: Path, capsys: pytest.CaptureFixture[str]):
     (here / "runs").mkdir()
     assert call(["runs", "list"]) == 0
     assert "No run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "selection"),
+    [
+        (["--method", "exact", "--select", "signed"], "top"),
+        (["--method", "information-flow", "--select", "greedy"], "greedy"),
+        (["--ablation", "mean", "--memory", "300MB"], "top"),
+        (["--method", "clean-corrupted", "--metric", "prob_diff"], "top"),
+    ],
+)
+def test_every_method_and_selection_is_one_option_away(
+    options: list[str], selection: str, here: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    few = FEW[:2] if "--metric" in options else FEW
+    done(capsys, "discover", "--model", str(model), *TASK, *few, *options, "--steps", "2", "--out", "x")
+    circuit = Circuit.load(here / "x/circuit.safetensors")
+    assert circuit.settings["selection"] == selection
+    asked = dict(zip(options[::2], options[1::2], strict=True))
+    assert circuit.scores is not None
+    assert circuit.scores.settings["method"] == asked.get("--method", "eap-ig")
+    assert circuit.scores.settings["ablation"] == asked.get("--ablation", "interchange")
+    curve = done(
+        capsys, "evaluate", "x/circuit.safetensors", "--model", str(model), *TASK, *FEW, "--ablation", "zero"
+    )
+    assert curve["circuits"][0]["edges"] == len(circuit)
+
+
+@pytest.mark.parametrize("amount", ["3XB", "0GB", "-1GB", "much", "1KB"])
+def test_memory_that_is_no_amount_or_too_little_is_named(
+    amount: str, here: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert call(["discover", "--model", str(model), *TASK, *FEW, f"--memory={amount}"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "emory" in said
+    assert not list(here.glob("discovered/*"))
+
+
+def test_under_torchrun_two_processes_find_what_one_finds(
+    here: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = ["discover", "--model", str(model), *TASK, *FEW, "--steps", "2", "--out"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    two = subprocess.run(
+        [*launch, "-m", "circuitune", *arguments, "two"], check=False, capture_output=True, text=True
+    )
+    assert two.returncode == 0, two.stderr
+    assert two.stdout.count("are in the circuit") == 1
+    done(capsys, *arguments, "one")
+    one, both = (EdgeScores.load(here / name / "scores.safetensors").values for name in ("one", "two"))
+    assert float((one - both).abs().max() / one.abs().max()) < 1e-6

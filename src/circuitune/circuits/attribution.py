@@ -124,6 +124,7 @@ def attribute(
             "pairs": len(inputs),
             "pairs_digest": inputs.digest,
             "family": anatomy.family,
+            "width": anatomy.width,
         },
     )
 

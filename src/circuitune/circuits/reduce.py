@@ -1,6 +1,6 @@
 """Pairs split over processes: each scores its share, the sums are added up at the end.
 
-    torchrun --nproc-per-node 2 $(which circuitune) discover --task add_sub --out base
+    torchrun --nproc-per-node 2 -m circuitune discover --task add_sub --out base
 
 Every batch is shared out row by row, so that all processes call the model equally often: with FSDP2 each call is a
 meeting of all of them. A process without a row of its own repeats the first one and leaves it out of the sums.

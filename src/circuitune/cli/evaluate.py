@@ -1,9 +1,9 @@
 """``circuitune evaluate``: how much of a model's behaviour a circuit reproduces."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from circuitune.cli.discover import NO_PAIRS, usable
+from circuitune.cli.discover import NO_PAIRS, Ablation, Metric, usable
 from circuitune.cli.output import say, show, show_json, table
 from circuitune.cli.sources import PairOptions, load_model, load_pairs
 from circuitune.core.errors import InputError
@@ -17,12 +17,13 @@ def evaluate(
     *,
     model: str = "nano",
     source: PairOptions = NO_PAIRS,
-    metric: Literal["auto", "logit_diff", "kl", "nll"] = "auto",
+    metric: Metric = "auto",
+    ablation: Ablation = "interchange",
     pairs_count: int = 200,
     shares: tuple[float, ...] = SHARES,
     json: bool = False,
 ) -> None:
-    """Measure how faithful a circuit is, all other edges carrying the corrupted run's activations.
+    """Measure how faithful a circuit is: the model run with all other edges ablated.
 
     A scores file is cut to several sizes; a circuit file is taken as it is.
 
@@ -38,6 +39,8 @@ def evaluate(
         A model folder (also of a PEFT adapter), the name of one on the hub, or nano.
     metric: str
         auto: the logit difference where wrong answers are known, else kl.
+    ablation: str
+        What the other edges carry: the corrupted run's activation, zero, or a mean over the prompts.
     pairs_count: int
         How many pairs to use at most; a task's come from its validation split unless --part says otherwise.
     shares: tuple[float, ...]
@@ -58,7 +61,7 @@ def evaluate(
     pairs, chosen = load_pairs(source, loaded, tokenizer, metric, "validation")
     sample = usable(pairs, chosen).sample(pairs_count)
     say(f"Running {len(cuts)} circuits on {len(sample)} pairs, metric {chosen} ...")
-    results = measure(loaded, encode(sample, tokenizer), cuts, metric=chosen)
+    results = measure(loaded, encode(sample, tokenizer), cuts, metric=chosen, ablation=ablation)
     rows = [_row(cut, result) for cut, result in zip(cuts, results, strict=True)]
     if json:
         show_json({"pairs": len(sample), "metric": chosen, "circuits": rows})
