@@ -20,7 +20,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -232,12 +232,13 @@ def row(
     case: Case, measure: Measure, subject: str, runs: Sequence[Measured], beside: Row | None = None, threads: int = 1
 ) -> Row:
     """Collect the runs of a subject, with their ratios to the runs of another."""
-    plain = Row(str(case), measure, subject, *(list(column) for column in zip(*runs, strict=True)))
+    wall, processor, peak = [run.wall for run in runs], [run.processor for run in runs], [run.peak for run in runs]
+    plain = Row(str(case), measure, subject, wall, processor, peak)
     if beside is None:
         return plain
     time = [a / b for a, b in zip(plain.seconds(threads), beside.seconds(threads), strict=True)]
     memory = [a / b for a, b in zip(plain.peak, beside.peak, strict=True) if a and b]
-    return Row(**{**asdict(plain), "beside": beside.subject, "time": time, "memory": memory or None})
+    return replace(plain, beside=beside.subject, time=time, memory=memory or None)
 
 
 def difference(theirs: Results, ours: Results) -> float:
@@ -265,7 +266,7 @@ def rows(
             yield from (floor, ours)
             if "reference" in runs:
                 reference = row(case, measure, "reference", runs["reference"], ours, options.threads)
-                yield Row(**{**asdict(reference), "difference": difference(results["reference"], results["ours"])})
+                yield replace(reference, difference=difference(results["reference"], results["ours"]))
             if measure == "attribute":
                 pairs = with_circuits(pairs, EdgeScores(results["ours"]["scores"], graph))
 

@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,11 @@ def _split(fused: Tensor, heads: int, neox: bool) -> tuple[Tensor, ...]:
 
 def load(folder: Path) -> Any:
     """The model in `folder` as a HookedTransformer."""
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
-
+    lens: Any = import_module("transformer_lens")
     config = json.loads((folder / "config.json").read_text())
     settings = hooked_config(config)
     dtype = getattr(torch, config["dtype"])
-    model: Any = HookedTransformer(HookedTransformerConfig(**settings, dtype=dtype))
+    model: Any = lens.HookedTransformer(lens.HookedTransformerConfig(**settings, dtype=dtype))
     neox = config["model_type"] == "gpt_neox"
     weights = hooked_weights(load_file(folder / "model.safetensors"), settings["n_heads"], neox)
     missing, unknown = model.load_state_dict(weights, strict=False)
@@ -164,15 +164,13 @@ class Reference:
 
     def __init__(self, checkout: Path, folder: Path, steps: int, batch: int, frozen: bool) -> None:
         sys.path.insert(0, str(checkout / "src"))
-        import eap.attribute
-        import eap.evaluate
-        from eap.graph import Graph
-
+        attribution: Any = import_module("eap.attribute")
+        evaluation: Any = import_module("eap.evaluate")
         on_cpu()
-        eap.attribute.tokenize_plus = eap.evaluate.tokenize_plus = token_ids
-        self.attribute, self.evaluate = eap.attribute.attribute, eap.evaluate.evaluate_graph
+        attribution.tokenize_plus = evaluation.tokenize_plus = token_ids
+        self.attribute, self.evaluate = attribution.attribute, evaluation.evaluate_graph
         self.model, self.steps, self.batch = load(folder).requires_grad_(not frozen), steps, batch
-        self.graph = Graph.from_model(self.model)
+        self.graph = evaluation.Graph.from_model(self.model)
 
     def __call__(self, measure: Measure, pairs: Pairs) -> Results:
         """As in `engine.py`: edge scores, or the mean logit difference of every circuit of the curve."""
