@@ -161,11 +161,13 @@ def test_the_policy_stops_a_script_that_is_not_ours(watched: Watched, report: Pa
 
 def test_a_change_within_its_null_is_called_that(watched: Watched, tmp_path: Path) -> None:
     page = watched.open(build(build_run(tmp_path / "run", seed_noise=0.95)))
-    expect(page.locator("#changes")).to_contain_text("The change is not larger than the null")
+    expect(page.locator("#changes")).to_contain_text("the change is no larger than the null")
 
 
 def test_a_short_run_says_what_is_missing(watched: Watched, tmp_path: Path) -> None:
-    write_json(tmp_path / "summary.json", records.SummaryRecord(title="Short", sentences=["Cut off."], notes=[]))
+    none = records.FindingsRecord()
+    summary = records.SummaryRecord(title="Short", sentences=["Cut off."], notes=[], findings=none)
+    write_json(tmp_path / "summary.json", summary)
     page = watched.open(build(tmp_path))
     assert page.locator(".missing").count() >= len(FIGURES)
     assert watched.complaints == []

@@ -23,7 +23,11 @@ def test_a_whole_run_ends_with_summary_and_report_and_resumes(tmp_path: Path, mo
     assert lines[0] == summary.title
     assert lines[1:-1] == [f"- {sentence}" for sentence in summary.sentences]
     assert lines[-1] == "Report: mine/report.html"
-    assert (tmp_path / "mine" / "report.html").stat().st_size > 10_000
+    page = (tmp_path / "mine" / "report.html").read_text()
+    assert summary.findings.changes[0] in page
+    assert model.name in page
+    assert str(model) not in page
+    assert str(model) in (tmp_path / "mine" / "recipe.yaml").read_text()
     assert "10 to do, 2 at a time: about" in first.stderr
     assert "[10/10]" in first.stderr
     assert "left" in first.stderr

@@ -98,7 +98,7 @@ def test_provenance_keeps_whole_numbers_whole(tmp_path):
         (b"", "Expecting value"),
         (b"\xff\xfe", "decode"),
         (b"[1]", "valid dictionary"),
-        (b'{"title": "t", "sentences": [], "notes": [], "extra": 1}', "extra: Extra inputs"),
+        (b'{"title": "t", "sentences": [], "notes": [], "findings": {}, "extra": 1}', "extra: Extra inputs"),
         (b'{"title": "t", "sentences": "one"}', "sentences: "),
         (b"[" * 100_000, "recursion"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from circuitune.core import records
 from circuitune.core.atomic import write_json
 from circuitune.core.csvio import read_rows, write_rows
+from circuitune.core.environment import describe
 from circuitune.core.errors import InputError
 from circuitune.report.payload import TABLES, collect
 from report.synthetic import STEPS
@@ -45,6 +46,22 @@ def test_settings_are_flat_and_in_the_files_order(made: Path) -> None:
     assert list(recipe)[:3] == ["name", "model", "task.name"]
 
 
+def test_neither_the_machine_nor_a_place_on_it_is_embedded(run: Path) -> None:
+    (run / "recipe.yaml").write_text("model: /home/someone/secret/my-gpt2\ndata: {file: inputs/0123/mine.csv}\n")
+    write_json(run / "environment.json", describe())
+    found = page(run)
+    assert dict(found["recipe"]) == {"model": "my-gpt2", "data.file": "inputs/0123/mine.csv"}
+    environment = dict(found["environment"])
+    assert "packages.torch" in environment
+    assert "host" not in environment
+
+
+def test_the_findings_are_those_of_the_summary(made: Path) -> None:
+    summary = records.read_record(made / "summary.json", records.SummaryRecord)
+    assert page(made)["findings"] == summary.findings.model_dump()
+    assert summary.findings.changes[0].startswith("Edges: ")
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_missing_table_is_none_and_the_rest_is_there(run: Path, name: str) -> None:
     (run / "tables" / f"{name}.csv").unlink()
@@ -58,6 +75,7 @@ def test_a_run_with_a_recipe_only_still_has_a_page(tmp_path: Path) -> None:
     found = page(tmp_path)
     assert found["title"] == f"Run {tmp_path.name}"
     assert "no summary yet" in found["sentences"][0]
+    assert not any(found["findings"].values())
     assert found["graph"] is None
     assert found["circuits"] == []
     assert set(found["tables"].values()) == {None}
@@ -95,7 +113,10 @@ def test_of_several_sizes_the_usual_one_is_drawn(run: Path) -> None:
 def test_the_pairs_of_the_run_are_shown(run: Path) -> None:
     example = records.ExampleRecord(clean="24 + 46 =", corrupted="24 - 46 =", answer=" 70", wrong=None)
     described = {"name": "add_sub", "settings": {}, "digest": "0", "parts": {"train": 10}, "left_out": []}
-    pairs = records.PairsRecord.model_validate({**described, "wrong": "none", "metric": "kl", "example": example})
+    size = records.SizeRecord(parameters=10, layers=2, tokens=4)
+    pairs = records.PairsRecord.model_validate(
+        {**described, "wrong": "none", "metric": "kl", "size": size, "example": example}
+    )
     write_json(run / "jobs" / "pairs-0123456789ab" / "pairs.json", pairs)
     assert page(run)["pairs"]["example"]["answer"] == " 70"
 

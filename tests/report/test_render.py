@@ -31,7 +31,8 @@ def test_equal_runs_give_equal_bytes(run: Path, made: Path) -> None:
 
 
 def test_data_cannot_leave_its_block(run: Path) -> None:
-    summary = records.SummaryRecord(title=HOSTILE, sentences=[HOSTILE], notes=[HOSTILE])
+    found = records.FindingsRecord(changes=[HOSTILE])
+    summary = records.SummaryRecord(title=HOSTILE, sentences=[HOSTILE], notes=[HOSTILE], findings=found)
     write_json(run / "summary.json", summary)
     text = build(run).read_text(encoding="utf-8")
 

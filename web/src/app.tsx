@@ -6,24 +6,14 @@ import { CircuitFigure } from "./figures/circuit.tsx";
 import { LayersFigure } from "./figures/layers.tsx";
 import { Making } from "./figures/making.tsx";
 import { MethodsFigure } from "./figures/methods.tsx";
-import { AccuracyFigure, FaithfulnessFigure, testRows, tuningRows } from "./figures/training.tsx";
-import {
-  accuracyFinding,
-  changeFinding,
-  criticalFinding,
-  faithfulnessFinding,
-  methodFindings,
-  nullCaution,
-  ratioFinding,
-  startCaution,
-} from "./findings.ts";
+import { AccuracyFigure, FaithfulnessFigure } from "./figures/training.tsx";
 import type { Payload } from "./payload.ts";
 
 const USUAL_SHARE = 0.05;
 
 /** Everything below the browser's frame. */
 export function App({ payload }: { payload: Payload }) {
-  const { tables } = payload;
+  const { tables, findings } = payload;
   const mainShare = payload.circuits[0]?.share ?? USUAL_SHARE;
   return (
     <>
@@ -32,7 +22,7 @@ export function App({ payload }: { payload: Payload }) {
         <Section
           id="training"
           title="What it learned, and how well the circuit explains it"
-          findings={trainingFindings(payload, mainShare)}
+          findings={findings.training}
         >
           <div class="pair">
             <AccuracyFigure rows={tables.accuracy} figure={1} />
@@ -42,28 +32,20 @@ export function App({ payload }: { payload: Payload }) {
         <Section
           id="changes"
           title="How much the circuit changed, and how much chance alone would change"
-          findings={changeFindings(payload, mainShare)}
+          findings={[...findings.changes, ...findings.cautions]}
         >
           <div class="pair">
             <ChangeFigure rows={tables.change} figure={3} />
             <TransitionsFigure rows={tables.transitions} figure={4} />
           </div>
         </Section>
-        <Section
-          id="where"
-          title="Where it changed"
-          findings={tables.critical_layers?.length ? [criticalFinding(tables.critical_layers)] : []}
-        >
+        <Section id="where" title="Where it changed" findings={findings.where}>
           <LayersFigure rows={tables.layers} critical={tables.critical_layers} figure={5} />
         </Section>
         <Section id="wiring" title="The wiring itself">
           <CircuitFigure payload={payload} figure={6} />
         </Section>
-        <Section
-          id="contest"
-          title="Does it help to place LoRA rank there?"
-          findings={tables.methods?.length ? methodFindings(tables.methods) : []}
-        >
+        <Section id="contest" title="Does it help to place LoRA rank there?" findings={findings.contest}>
           <MethodsFigure rows={tables.methods} figure={7} />
         </Section>
         <Section id="making" title="How each number was made">
@@ -72,28 +54,6 @@ export function App({ payload }: { payload: Payload }) {
       </main>
     </>
   );
-}
-
-function trainingFindings({ tables }: Payload, mainShare: number): string[] {
-  const accuracy = testRows(tables.accuracy ?? []);
-  const faithfulness = tuningRows(tables.faithfulness ?? []);
-  return [
-    ...(accuracy.length ? [accuracyFinding(accuracy)] : []),
-    ...(faithfulness.length ? [faithfulnessFinding(faithfulness, mainShare)] : []),
-  ];
-}
-
-function changeFindings({ tables }: Payload, mainShare: number): string[] {
-  if (!tables.change?.length) return [];
-  const ratio = ratioFinding(tables.change);
-  const start = startCaution(tuningRows(tables.faithfulness ?? []), mainShare);
-  return [
-    changeFinding(tables.change, "edge"),
-    changeFinding(tables.change, "node"),
-    ...(ratio ? [ratio] : []),
-    nullCaution(tables.change),
-    ...(start ? [start] : []),
-  ];
 }
 
 function Head({ payload }: { payload: Payload }) {

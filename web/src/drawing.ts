@@ -1,7 +1,7 @@
 // Geometry and painting of the circuit: layers bottom to top, edges on a canvas under the nodes.
 
 import type { EdgeData } from "./binary.ts";
-import type { Wiring } from "./wiring.ts";
+import type { GraphNode, Wiring } from "./wiring.ts";
 
 export type Status = "kept" | "added" | "removed";
 
@@ -76,19 +76,27 @@ export function nodeStatus(wiring: Wiring, edges: readonly DrawnEdge[]): (Status
   });
 }
 
-/** Whether an edge leaves a node or arrives at it. */
-export function touches(wiring: Wiring, edge: DrawnEdge, node: number): boolean {
-  return edge.source === node || wiring.readers[edge.reader]!.nodes.includes(node);
+/** The edges of one node, in the order in which all were given. */
+export interface OwnEdges {
+  into: DrawnEdge[];
+  out: DrawnEdge[];
 }
 
-/** The node and all that one edge joins it to. */
-export function neighbourhood(wiring: Wiring, edges: readonly DrawnEdge[], node: number): Set<number> {
-  const near = new Set([node]);
+/** The edges of every node, by node. */
+export function edgesByNode(wiring: Wiring, edges: readonly DrawnEdge[]): OwnEdges[] {
+  const own = wiring.nodes.map((): OwnEdges => ({ into: [], out: [] }));
   for (const edge of edges) {
-    if (!touches(wiring, edge, node)) continue;
-    near.add(edge.source);
-    for (const reader of wiring.readers[edge.reader]!.nodes) near.add(reader);
+    own[edge.source]!.out.push(edge);
+    for (const node of wiring.readers[edge.reader]!.nodes) own[node]!.into.push(edge);
   }
+  return own;
+}
+
+/** A node and all that one of its edges joins it to. */
+export function neighbourhood(wiring: Wiring, { into, out }: OwnEdges, node: number): Set<number> {
+  const near = new Set([node]);
+  for (const edge of into) near.add(edge.source);
+  for (const edge of [...into, ...out]) for (const at of wiring.readers[edge.reader]!.nodes) near.add(at);
   return near;
 }
 
@@ -148,6 +156,44 @@ export function paint(
     for (const node of wiring.readers[edge.reader]!.nodes) trace(canvas, wiring, layout, edge, node);
   }
   canvas.globalAlpha = 1;
+}
+
+/** How a node looks: what the style sheet says of its box and its letters. */
+export interface Look {
+  fill: string;
+  stroke: string;
+  width: number;
+  dash: number[];
+  ink: string;
+  font: string;
+}
+
+/** Corners of a node's box. */
+export function cornerRadius(node: GraphNode, box: Box): number {
+  return node.kind === "head" ? 3 : box.height / 2;
+}
+
+/** What stands in a node's box; nothing where it would not fit. */
+export function nodeText(node: GraphNode, box: Box): string {
+  const text = { input: "input", logits: "logits", mlp: "MLP", head: String(node.head) }[node.kind];
+  return text.length * 6.2 < box.width - 2 ? text : "";
+}
+
+/** Paint one node as its SVG element is drawn. */
+export function paintNode(canvas: CanvasRenderingContext2D, node: GraphNode, box: Box, look: Look): void {
+  canvas.beginPath();
+  const [x, y] = [box.x - box.width / 2, box.y - box.height / 2];
+  canvas.roundRect(x, y, box.width, box.height, cornerRadius(node, box));
+  canvas.fillStyle = look.fill;
+  canvas.fill();
+  canvas.strokeStyle = look.stroke;
+  canvas.lineWidth = look.width;
+  canvas.setLineDash(look.dash);
+  canvas.stroke();
+  canvas.fillStyle = look.ink;
+  canvas.font = look.font;
+  canvas.textAlign = "center";
+  canvas.fillText(nodeText(node, box), box.x, box.y + 4);
 }
 
 /** From the top of the source to the q, k or v part of the reader's underside. */

@@ -8,12 +8,6 @@ export function percent(value: number, digits = 1): string {
   return `${signed((100 * value).toFixed(digits))}${NARROW}%`;
 }
 
-/** A difference of two shares: 0.021 -> "+2.1 points". */
-export function points(value: number): string {
-  const text = (100 * value).toFixed(1);
-  return `${Number(text) > 0 ? "+" : ""}${signed(text)} points`;
-}
-
 /** 18432 -> "18,432". */
 export function count(value: number): string {
   return signed(value.toLocaleString("en-US", { maximumFractionDigits: 0 }));

@@ -83,6 +83,7 @@ export interface LayerRow {
 }
 
 export interface CriticalRow {
+  seed: number;
   rule: string;
   layer: number;
   importance: number;
@@ -152,6 +153,15 @@ export interface PairsRecord {
   example: { clean: string; corrupted: string; answer: string; wrong: string | null } | null;
 }
 
+/** What the tables show, in sentences, by the section that shows them; reached in Python, written here as they are. */
+export interface Findings {
+  training: string[];
+  changes: string[];
+  cautions: string[];
+  where: string[];
+  contest: string[];
+}
+
 export type Setting = [name: string, value: string];
 
 export interface Payload {
@@ -159,6 +169,7 @@ export interface Payload {
   title: string;
   sentences: string[];
   notes: string[];
+  findings: Findings;
   problems: string[];
   tables: Tables;
   recipe: Setting[] | null;

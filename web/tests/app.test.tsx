@@ -30,15 +30,36 @@ test("text from data is text", () => {
   assert.ok(html.includes("a &lt;b> &amp; c"));
 });
 
-test("one seed is called an illustration in the figure's title", () => {
+test("findings are shown as they were reached, above their figures", () => {
+  const findings = {
+    ...{ training: ["It learned."], changes: ["It changed."], cautions: ["Beware."] },
+    ...{ where: ["There."], contest: ["No better."] },
+  };
+  const html = renderToString(<App payload={payload({ findings })} />);
+  for (const text of Object.values(findings).flat()) assert.ok(html.includes(`<p>${text}</p>`), text);
+  assert.ok(html.indexOf("It changed.") < html.indexOf('id="change"'));
+});
+
+test("the comparison of methods says how many seeds it has", () => {
   const tables = { ...NO_TABLES, methods: [method({}), method({ arm: "uniform", layers: "" })] };
-  assert.match(renderToString(<App payload={payload({ tables })} />), /one seed: an illustration/);
+  assert.match(renderToString(<App payload={payload({ tables })} />), /placed differently \(1 seed\)/);
 });
 
 test("a single comparison without a null still draws", () => {
   const html = renderToString(<App payload={payload({ tables: { ...NO_TABLES, change: [change({})] } })} />);
-  assert.match(html, /There is no null to hold it against in this run/);
+  assert.match(html, /fine-tuning 40\.0/);
   assert.doesNotMatch(html, /NaN|Infinity|>undefined/);
+});
+
+test("critical layers say which seed they are of", () => {
+  const row = (seed: number, layer: number) => ({
+    ...{ seed, rule: "released", layer, importance: 1, place: 1, chosen: true },
+  });
+  const shown = (rows: ReturnType<typeof row>[]) =>
+    renderToString(<App payload={payload({ tables: { ...NO_TABLES, critical_layers: rows } })} />);
+  assert.match(shown([row(4, 0)]), /phase 1 of seed 4/);
+  assert.doesNotMatch(shown([row(4, 0)]), /<option/);
+  assert.match(shown([row(4, 0), row(5, 1)]), /<option[^>]*>seed 5</);
 });
 
 test("faithfulness that is nowhere defined gives way to KL, with the reason", () => {

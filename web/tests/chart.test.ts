@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { linear, spreadApart, ticks } from "../src/chart.tsx";
-import { count, list, number, percent, plural, points, range } from "../src/format.ts";
+import { count, list, number, percent, plural, range } from "../src/format.ts";
 import { stretches } from "../src/lines.tsx";
 import { readState, writeState } from "../src/state.ts";
 
@@ -33,8 +33,6 @@ test("undefined values break a line", () => {
 test("numbers read as in a text", () => {
   assert.equal(percent(0.9314), "93.1\u202f%");
   assert.equal(percent(-0.05, 0), "\u22125\u202f%");
-  assert.equal(points(0.021), "+2.1 points");
-  assert.equal(points(-0.0001), "\u22120.0 points");
   assert.equal(count(18432), "18,432");
   assert.equal(number(0), "0");
   assert.equal(number(-0.00001234), "\u22121.23e-5");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { EdgeData } from "../src/binary.ts";
-import { changedEdges, layOut, neighbourhood, nodeStatus, touches } from "../src/drawing.ts";
+import { changedEdges, edgesByNode, layOut, neighbourhood, nodeStatus } from "../src/drawing.ts";
 import { neighbour } from "../src/figures/drawn.tsx";
 import { edgeName, wire } from "../src/wiring.ts";
 import { GROUPED } from "./rows.ts";
@@ -68,13 +68,23 @@ test("nodes follow from all edges", () => {
 });
 
 test("a node's neighbours are what one edge joins it to", () => {
-  const own = EDGES.filter((edge) => touches(WIRING, edge, node("a0.h0")));
-  assert.deepEqual(
-    own.map((edge) => NAMES[edge.edge]),
-    ["input->a0.h0<q>", "a0.h0->logits"],
-  );
-  const near = [...neighbourhood(WIRING, EDGES, node("a0.h0"))].map((i) => WIRING.nodes[i]!.name).sort();
+  const own = edgesByNode(WIRING, EDGES);
+  const names = (edges: readonly { edge: number }[]) => edges.map((edge) => NAMES[edge.edge]);
+  const head = node("a0.h0");
+  assert.deepEqual(names(own[head]!.into), ["input->a0.h0<q>"]);
+  assert.deepEqual(names(own[head]!.out), ["a0.h0->logits"]);
+  const near = [...neighbourhood(WIRING, own[head]!, head)].map((i) => WIRING.nodes[i]!.name).sort();
   assert.deepEqual(near, ["a0.h0", "input", "logits"]);
+});
+
+test("an edge into a key/value head is an edge of every head of its group", () => {
+  const own = edgesByNode(WIRING, changedEdges(WIRING, BEFORE, circuit({ "input->a0.kv0<k>": 1 })));
+  const key = NAMES.indexOf("input->a0.kv0<k>");
+  for (const head of ["a0.h0", "a0.h1"])
+    assert.ok(
+      own[node(head)]!.into.some(({ edge }) => edge === key),
+      head,
+    );
 });
 
 for (const width of [280, 720, 1040]) {

@@ -58,6 +58,7 @@ export function payload(part: Partial<Payload>): Payload {
     title: "A test",
     sentences: ["One sentence."],
     notes: [],
+    findings: { training: [], changes: [], cautions: [], where: [], contest: [] },
     problems: [],
     tables: NO_TABLES,
     recipe: null,

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from circuitune.core.errors import InputError
 
@@ -202,11 +202,11 @@ class FindingsRecord(Record):
     ``cautions`` say how far those on changes carry.
     """
 
-    training: list[str]
-    changes: list[str]
-    cautions: list[str]
-    where: list[str]
-    contest: list[str]
+    training: list[str] = Field(default_factory=list[str])
+    changes: list[str] = Field(default_factory=list[str])
+    cautions: list[str] = Field(default_factory=list[str])
+    where: list[str] = Field(default_factory=list[str])
+    contest: list[str] = Field(default_factory=list[str])
 
 
 class SummaryRecord(Record):

@@ -1,13 +1,14 @@
 """A run folder -> everything the page shows, as plain JSON values.
 
-Nothing here judges: figures, comparisons and sentences about them are made by the page from these tables.
+Nothing here judges, and neither does the page: it draws these tables, and shows the sentences of ``summary.json``.
+A page is handed on, so it does not say on which machine, or where on it, the run was made.
 """
 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, cast
 
 import yaml
@@ -31,6 +32,9 @@ TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "methods": records.MethodRow,
     "circuits": records.CircuitRow,
 }
+
+PRIVATE: Final = ("host",)
+"""Settings that are not embedded; of an absolute path only the last name is."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ def collect(run: Path) -> Payload:
         "title": summary.title,
         "sentences": summary.sentences,
         "notes": summary.notes,
+        "findings": summary.findings.model_dump(),
         "problems": _shortly(problems),
         "tables": {name: _columns(name, rows.get(name)) for name in TABLES},
         "recipe": _optional(run / "recipe.yaml", _settings),
@@ -93,7 +98,8 @@ def _summary(run: Path) -> records.SummaryRecord:
     if path.is_file():
         return records.read_record(path, records.SummaryRecord)
     sentence = "This run has no summary yet (summary.json is missing); the figures show what there is."
-    return records.SummaryRecord(title=f"Run {run.resolve().name}", sentences=[sentence], notes=[])
+    none = records.FindingsRecord()
+    return records.SummaryRecord(title=f"Run {run.resolve().name}", sentences=[sentence], notes=[], findings=none)
 
 
 def _columns(name: str, rows: Sequence[BaseModel] | None) -> dict[str, object] | None:
@@ -169,13 +175,13 @@ def _optional(path: Path, read: Callable[[Path], object]) -> object:
 
 
 def _settings(path: Path) -> list[list[str]]:
-    """A YAML or JSON document as [dotted name, value] lines, in the document's order."""
+    """A YAML or JSON document as [dotted name, value] lines, in the document's order, without what is private."""
     try:
         document: object = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be read ({reason}); restore it or start a new run.") from error
-    return [[name, value] for name, value in _flat("", document)]
+    return [[name, value] for name, value in _flat("", document) if name not in PRIVATE]
 
 
 def _flat(prefix: str, value: object) -> list[tuple[str, str]]:
@@ -194,4 +200,7 @@ def _plain(value: object) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    if not isinstance(value, str):
+        return json.dumps(value, default=str)
+    path = PurePosixPath(value)
+    return path.name if path.is_absolute() else value

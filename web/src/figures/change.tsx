@@ -1,7 +1,6 @@
 // Change of nodes and edges, end to end against the null and from checkpoint to checkpoint.
 
 import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../chart.tsx";
-import { rates } from "../findings.ts";
 import { count, percent, range } from "../format.ts";
 import { type Line, Lines } from "../lines.tsx";
 import type { ChangeRow, Kind, TransitionRow } from "../payload.ts";
@@ -86,6 +85,11 @@ function Strips({ rows }: { rows: ChangeRow[] }) {
       </svg>
     </div>
   );
+}
+
+/** End-to-end rates of the comparisons of one kind and role. */
+function rates(rows: ChangeRow[], kind: Kind, role: ChangeRow["role"]): number[] {
+  return rows.filter((row) => row.kind === kind && row.role === role).flatMap((row) => row.rate ?? []);
 }
 
 interface StripProps {

@@ -1,8 +1,9 @@
 // The circuit, drawn: which checkpoint against the start, how many edges, and what a node is wired to.
 
-import { useMemo, useState } from "preact/hooks";
+import { useCallback, useLayoutEffect, useMemo } from "preact/hooks";
 import { DataTable, Figure, Missing } from "../chart.tsx";
-import { changedEdges, type DrawnEdge, nodeStatus } from "../drawing.ts";
+import { changedEdges, type DrawnEdge, edgesByNode, nodeStatus } from "../drawing.ts";
+import { makeFocus } from "../focus.ts";
 import { count, number, percent, plural } from "../format.ts";
 import type { CircuitEntry, GraphRecord, Payload } from "../payload.ts";
 import type { View } from "../state.ts";
@@ -39,26 +40,23 @@ function Explorer({ payload, graph, figure }: ExplorerProps) {
   const wiring = useMemo(() => wire(graph), [graph]);
   const labels = [...new Set(payload.circuits.map((entry) => entry.label))];
   const [state, change] = useAddress(labels[0]!);
-  const [hovered, setHovered] = useState<number | null>(null);
+  const focus = useMemo(() => makeFocus(), []);
   const label = labels.includes(state.label) ? state.label : labels[0]!;
   const checkpoints = payload.circuits.filter((entry) => entry.label === label);
   const from = checkpoints[0]!;
   const to = checkpoints.find((entry) => entry.step === state.step) ?? checkpoints.at(-1)!;
   const [pair, failed] = usePair(wiring, from, to);
   const all = useMemo(() => (pair ? changedEdges(wiring, pair.before, pair.after) : []), [wiring, pair]);
-  const pinned = wiring.nodes.findIndex((node) => node.name === state.node);
-  const focus = hovered ?? (pinned >= 0 ? pinned : null);
+  const named = wiring.nodes.findIndex((node) => node.name === state.node);
+  const held = named >= 0 ? named : null;
+  useLayoutEffect(() => focus.hold(held), [focus, held]);
   const statuses = useMemo(() => nodeStatus(wiring, all), [wiring, all]);
-  const drawing = {
-    wiring,
-    edges: all,
-    limit: state.edges,
-    statuses,
-    focus,
-    pinned: pinned >= 0 ? pinned : null,
-    onHover: setHovered,
-    onPin: (node: number | null) => change({ node: node === null ? null : wiring.nodes[node]!.name }),
-  };
+  const own = useMemo(() => edgesByNode(wiring, all), [wiring, all]);
+  const onHold = useCallback(
+    (node: number | null) => change({ node: node === null ? null : wiring.nodes[node]!.name }),
+    [change, wiring],
+  );
+  const drawing = { wiring, edges: all, own, limit: state.edges, statuses, focus, held, onHold };
   const parts = drawnParts(state.view, label, from, to);
   return (
     <Figure
@@ -82,7 +80,7 @@ function Explorer({ payload, graph, figure }: ExplorerProps) {
             <Drawing key={part} {...drawing} part={part} title={title} titled={parts.length > 1} />
           ))}
         </div>
-        <NodeNotes wiring={wiring} edges={all} pair={pair} node={focus} statuses={statuses} />
+        <NodeNotes {...{ wiring, own, pair, focus, statuses }} />
       </div>
     </Figure>
   );

@@ -1,6 +1,6 @@
 // What the circuit figure holds: the decoded circuits, and the reader's choices in the address.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { decodeEdges, type EdgeData } from "../binary.ts";
 import type { CircuitEntry } from "../payload.ts";
 import { type PageState, readState, writeState } from "../state.ts";
@@ -53,19 +53,27 @@ export function usePair(
 /** The address follows the choices; where a browser forbids that for files, nothing is lost but the link. */
 export function useAddress(firstLabel: string): [PageState, (change: Partial<PageState>) => void] {
   const [state, setState] = useState(() => readState(location.hash));
+  const latest = useRef(state); // so that `change` stays the same function
   useEffect(() => {
-    const follow = () => setState(readState(location.hash));
+    const follow = () => {
+      latest.current = readState(location.hash);
+      setState(latest.current);
+    };
     addEventListener("hashchange", follow);
     return () => removeEventListener("hashchange", follow);
   }, []);
-  const change = (part: Partial<PageState>) => {
-    const next = { ...state, ...part };
-    setState(next);
-    try {
-      history.replaceState(null, "", writeState(next, firstLabel) || location.pathname + location.search);
-    } catch {
-      // A sandboxed frame may refuse: the view itself has changed all the same.
-    }
-  };
+  const change = useCallback(
+    (part: Partial<PageState>) => {
+      const next = { ...latest.current, ...part };
+      latest.current = next;
+      setState(next);
+      try {
+        history.replaceState(null, "", writeState(next, firstLabel) || location.pathname + location.search);
+      } catch {
+        // A sandboxed frame may refuse: the view itself has changed all the same.
+      }
+    },
+    [firstLabel],
+  );
   return [state, change];
 }

@@ -1,16 +1,26 @@
-// One drawing of the circuit: a canvas with the edges under SVG nodes that take pointer and keyboard.
+// One drawing of the circuit: canvases with the edges under SVG nodes that take pointer and keyboard.
+//
+// The drawing must follow the pointer in models of hundreds of nodes. So pointing at a node changes no element: all
+// of them fade at once, and the node, its neighbours and its edges are painted on a canvas above them.
 
+import { type RefObject } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useWidth } from "../chart.tsx";
 import {
+  type Colours,
+  cornerRadius,
   type DrawnEdge,
   type Layout,
   layOut,
+  type Look,
   neighbourhood,
+  nodeText,
+  type OwnEdges,
   paint,
+  paintNode,
   type Status,
-  touches,
 } from "../drawing.ts";
+import type { Focus } from "../focus.ts";
 import { describeNode, type GraphNode, type Wiring } from "../wiring.ts";
 
 export type DrawnPart = "both" | "before" | "after";
@@ -18,15 +28,15 @@ export type DrawnPart = "both" | "before" | "after";
 interface DrawingProps {
   wiring: Wiring;
   edges: DrawnEdge[]; // all, strongest first
+  own: OwnEdges[]; // the same by node
   limit: number;
   statuses: (Status | undefined)[];
   part: DrawnPart;
   title: string;
   titled: boolean;
-  focus: number | null;
-  pinned: number | null;
-  onHover: (node: number | null) => void;
-  onPin: (node: number | null) => void;
+  focus: Focus;
+  held: number | null;
+  onHold: (node: number | null) => void;
 }
 
 /** Edges of the part shown: before has no added ones, after no removed ones. */
@@ -35,65 +45,127 @@ function ofPart(edges: DrawnEdge[], part: DrawnPart): DrawnEdge[] {
   return absent ? edges.filter((edge) => edge.status !== absent) : edges;
 }
 
-/** The drawing, as wide as its place: all edges on one canvas, those of the node in focus on another. */
+/** The drawing, as wide as its place: the strongest edges on one canvas, those of the node in focus on another. */
 export function Drawing(props: DrawingProps) {
-  const { wiring, part, focus, limit } = props;
+  const { wiring, edges, limit, part, statuses, title, focus, held, onHold } = props;
   const [ref, width] = useWidth<HTMLDivElement>(680);
   const dark = useDark();
   const layout = useMemo(() => layOut(wiring, width), [wiring, width]);
-  const all = useMemo(() => ofPart(props.edges, part), [props.edges, part]);
-  const shown = useMemo(() => ofPart(props.edges.slice(0, limit), part), [props.edges, part, limit]);
-  const own = useMemo(
-    () => (focus === null ? [] : all.filter((edge) => touches(wiring, edge, focus))),
-    [wiring, all, focus],
+  const shown = useMemo(() => ofPart(edges.slice(0, limit), part), [edges, part, limit]);
+  const base = useRef<HTMLCanvasElement>(null);
+  const over = useRef<HTMLCanvasElement>(null);
+  const place = { wiring, layout, strongest: edges[0]?.strength || 1, dark };
+  usePainted(base, place, shown);
+  useFollowed(ref, over, place, props);
+  const nodes = useMemo(
+    () => <Nodes {...{ wiring, layout, statuses, part, title, focus, held, onHold }} />,
+    [wiring, layout, statuses, part, title, focus, held, onHold],
   );
-  const near = useMemo(
-    () => (focus === null ? null : neighbourhood(wiring, own, focus)),
-    [wiring, own, focus],
-  );
-  const strongest = props.edges[0]?.strength || 1;
-  const base = usePainted(wiring, layout, shown, strongest, false, dark);
-  const over = usePainted(wiring, layout, own, strongest, true, dark);
   const size = { width: `${layout.width}px`, height: `${layout.height}px` };
   return (
     <div class="drawing-place">
-      {props.titled && <h3>{props.title}</h3>}
-      <div ref={ref} class={near ? "drawing focused" : "drawing"} data-edges={shown.length}>
+      {props.titled && <h3>{title}</h3>}
+      <div ref={ref} class="drawing" data-edges={shown.length}>
         <div class="stage" style={{ height: size.height }}>
           <canvas ref={base} class="base" style={size} />
-          <canvas ref={over} style={size} />
-          <Nodes {...props} layout={layout} near={near} />
+          {nodes}
+          <canvas ref={over} class="over" style={size} />
         </div>
       </div>
     </div>
   );
 }
 
-/** A canvas that is painted again only when its edges, its size or the colours change. */
-function usePainted(
-  wiring: Wiring,
-  layout: Layout,
-  edges: DrawnEdge[],
-  strongest: number,
-  alone: boolean,
-  dark: boolean,
-) {
-  const canvas = useRef<HTMLCanvasElement>(null);
+/** What a canvas is painted with. */
+interface Place {
+  wiring: Wiring;
+  layout: Layout;
+  strongest: number;
+  dark: boolean;
+}
+
+/** Fit a canvas to the layout and to the screen's pixels; this empties it. */
+function fit(canvas: HTMLCanvasElement, layout: Layout): void {
+  const ratio = globalThis.devicePixelRatio || 1;
+  canvas.width = Math.round(layout.width * ratio);
+  canvas.height = Math.round(layout.height * ratio);
+  canvas.getContext("2d")?.scale(ratio, ratio);
+}
+
+function coloursOf(element: Element): Colours {
+  const styles = getComputedStyle(element);
+  const colour = (status: Status) => styles.getPropertyValue(`--${status}`).trim();
+  return { kept: colour("kept"), added: colour("added"), removed: colour("removed") };
+}
+
+/** Keep a canvas painted with these edges. */
+function usePainted(canvas: RefObject<HTMLCanvasElement | null>, place: Place, edges: DrawnEdge[]): void {
+  const { wiring, layout, strongest, dark } = place;
   useLayoutEffect(() => {
     const element = canvas.current;
     const context = element?.getContext("2d");
     if (!element || !context) return;
-    const ratio = globalThis.devicePixelRatio || 1;
-    element.width = Math.round(layout.width * ratio);
-    element.height = Math.round(layout.height * ratio);
-    context.scale(ratio, ratio);
-    const styles = getComputedStyle(element);
-    const colour = (status: Status) => styles.getPropertyValue(`--${status}`).trim();
-    const colours = { kept: colour("kept"), added: colour("added"), removed: colour("removed") };
-    paint(context, wiring, layout, edges, colours, strongest, alone);
-  }, [wiring, layout, edges, strongest, alone, dark]);
-  return canvas;
+    fit(element, layout);
+    paint(context, wiring, layout, edges, coloursOf(element), strongest);
+  }, [canvas, wiring, layout, edges, strongest, dark]);
 }
+
+/** Show the node in focus, its neighbours and its edges, whenever the focus moves. */
+function useFollowed(
+  drawing: RefObject<HTMLElement | null>,
+  canvas: RefObject<HTMLCanvasElement | null>,
+  place: Place,
+  { focus, own, part, statuses, held }: DrawingProps,
+): void {
+  const { wiring, layout, strongest, dark } = place;
+  useLayoutEffect(() => {
+    const root = drawing.current;
+    const context = canvas.current?.getContext("2d");
+    if (!root || !canvas.current || !context) return;
+    fit(canvas.current, layout);
+    const colours = coloursOf(root);
+    const look = looksOf(root);
+    const show = (node: number | null) => {
+      root.toggleAttribute("data-focused", node !== null);
+      const { into, out } = node === null ? NO_EDGES : own[node]!;
+      const mine = { into: ofPart(into, part), out: ofPart(out, part) };
+      paint(context, wiring, layout, [...mine.into, ...mine.out], colours, strongest, true);
+      if (node === null) return;
+      for (const i of neighbourhood(wiring, mine, node)) {
+        paintNode(context, wiring.nodes[i]!, layout.boxes[i]!, look(i, i === node));
+      }
+    };
+    show(focus.node);
+    return focus.listen(show);
+  }, [drawing, canvas, wiring, layout, strongest, dark, focus, own, part, statuses, held]);
+}
+
+/** How each node looks by the style sheet, read once for all that share a class; the one in focus is inverted. */
+function looksOf(root: Element): (node: number, inverted: boolean) => Look {
+  const elements = root.querySelectorAll("[data-node]");
+  const known = new Map<string, Look>();
+  const read = (element: Element): Look => {
+    const [rect, text] = [getComputedStyle(element.querySelector("rect")!), getComputedStyle(element)];
+    return {
+      fill: rect.fill,
+      stroke: rect.stroke,
+      width: Number.parseFloat(rect.strokeWidth),
+      dash: rect.strokeDasharray.split(",").map(Number.parseFloat).filter(Number.isFinite),
+      ink: getComputedStyle(element.querySelector("text")!).fill,
+      font: `${text.fontSize} ${text.fontFamily}`,
+    };
+  };
+  return (node, inverted) => {
+    const name = elements[node]!.getAttribute("class")!;
+    const look = known.get(name) ?? read(elements[node]!);
+    known.set(name, look);
+    if (!inverted) return look;
+    const ink = getComputedStyle(root).color;
+    return { ...look, fill: ink, stroke: ink, ink: look.fill };
+  };
+}
+
+const NO_EDGES: OwnEdges = { into: [], out: [] };
 
 /** Whether the page is dark, followed as it changes: the canvas must be painted again. */
 function useDark(): boolean {
@@ -107,27 +179,42 @@ function useDark(): boolean {
   return dark;
 }
 
-interface NodesProps extends DrawingProps {
-  layout: Layout;
-  near: Set<number> | null;
-}
+type NodesProps = Pick<
+  DrawingProps,
+  "wiring" | "statuses" | "part" | "title" | "focus" | "held" | "onHold"
+> & { layout: Layout };
 
-function Nodes(props: NodesProps) {
-  const { wiring, statuses, part, title, focus, pinned, near, onHover, onPin, layout } = props;
-  const svg = useRef<SVGSVGElement>(null);
-  const [current, setCurrent] = useState(0);
-  const move = (event: KeyboardEvent, node: number) => {
-    if (event.key === "Enter" || event.key === " ") onPin(pinned === node ? null : node);
-    else if (event.key === "Escape") onPin(null);
-    else if (event.key.startsWith("Arrow")) {
-      const next = neighbour(layout, node, event.key);
-      setCurrent(next);
-      svg.current?.querySelector<SVGElement>(`[data-node="${wiring.nodes[next]!.name}"]`)?.focus();
-    } else return;
+/** All nodes; events are taken where they bubble to, and which node is tabbed to is kept on the elements. */
+function Nodes({ wiring, statuses, part, title, focus, held, onHold, layout }: NodesProps) {
+  const at = ({ target }: Event) => {
+    const element = (target as Element).closest<SVGElement>("[data-node]");
+    return element ? Number(element.dataset["index"]) : null;
+  };
+  const toggle = (node: number | null) => node !== null && onHold(held === node ? null : node);
+  const move = (event: KeyboardEvent) => {
+    const node = at(event);
+    if (node === null) return;
+    if (event.key === "Enter" || event.key === " ") toggle(node);
+    else if (event.key === "Escape") onHold(null);
+    else if (event.key.startsWith("Arrow"))
+      step(event.currentTarget as Element, node, neighbour(layout, node, event.key));
+    else return;
     event.preventDefault();
   };
   return (
-    <svg ref={svg} width={layout.width} height={layout.height} role="group" aria-label={title} class="nodes">
+    <svg
+      width={layout.width}
+      height={layout.height}
+      role="group"
+      aria-label={title}
+      class="nodes"
+      onPointerOver={(event) => focus.point(at(event))}
+      onPointerLeave={() => focus.point(null)}
+      onFocusIn={(event) => focus.point(at(event))}
+      onFocusOut={() => focus.point(null)}
+      onClick={(event) => toggle(at(event))}
+      onKeyDown={move}
+    >
       {layout.layerY.map((y, layer) => (
         <text key={y} x={0} y={y + 4} class="layer">
           {layout.gutter < 40 ? layer : `layer ${layer}`}
@@ -138,21 +225,11 @@ function Nodes(props: NodesProps) {
           key={node.name}
           role="button"
           data-node={node.name}
-          tabIndex={i === current ? 0 : -1}
-          aria-pressed={pinned === i}
+          data-index={i}
+          tabindex={i === 0 ? 0 : -1}
+          aria-pressed={held === i}
           aria-label={`${describeNode(node)}, ${inWords(statuses[i])}`}
-          class={[
-            `node ${shownStatus(statuses[i], part)}`,
-            focus === i ? "focus" : "",
-            pinned === i ? "pinned" : "",
-            near && !near.has(i) ? "far" : "",
-          ].join(" ")}
-          onPointerEnter={() => onHover(i)}
-          onPointerLeave={() => onHover(null)}
-          onFocus={() => onHover(i)}
-          onBlur={() => onHover(null)}
-          onClick={() => onPin(pinned === i ? null : i)}
-          onKeyDown={(event) => move(event, i)}
+          class={`node ${shownStatus(statuses[i], part)} ${held === i ? "held" : ""}`}
         >
           <NodeShape node={node} layout={layout} index={i} />
         </g>
@@ -161,10 +238,16 @@ function Nodes(props: NodesProps) {
   );
 }
 
+/** Move keyboard focus, and the one node that Tab reaches, from a node to another. */
+function step(svg: Element, from: number, to: number): void {
+  const element = (node: number) => svg.querySelector<SVGElement>(`[data-index="${node}"]`)!;
+  element(from).tabIndex = -1;
+  element(to).tabIndex = 0;
+  element(to).focus();
+}
+
 function NodeShape({ node, layout, index }: { node: GraphNode; layout: Layout; index: number }) {
   const box = layout.boxes[index]!;
-  const text = { input: "input", logits: "logits", mlp: "MLP", head: String(node.head) }[node.kind];
-  const fits = text.length * 6.2 < box.width - 2;
   return (
     <>
       <rect
@@ -172,13 +255,11 @@ function NodeShape({ node, layout, index }: { node: GraphNode; layout: Layout; i
         y={box.y - box.height / 2}
         width={box.width}
         height={box.height}
-        rx={node.kind === "head" ? 3 : box.height / 2}
+        rx={cornerRadius(node, box)}
       />
-      {fits && (
-        <text x={box.x} y={box.y + 4} text-anchor="middle">
-          {text}
-        </text>
-      )}
+      <text x={box.x} y={box.y + 4} text-anchor="middle">
+        {nodeText(node, box)}
+      </text>
     </>
   );
 }

@@ -26,7 +26,9 @@ interface LayersProps {
 /** Diverging bars per layer, the null as a mark on each, beside the importance by every rule. */
 export function LayersFigure({ rows, critical, figure }: LayersProps) {
   const all = rows ?? [];
-  const ranked = critical ?? [];
+  const seeds = [...new Set((critical ?? []).map((row) => row.seed))];
+  const [seed, chooseSeed] = useState(seeds[0]);
+  const ranked = (critical ?? []).filter((row) => row.seed === seed);
   const changes = [...new Set(all.filter((row) => row.role === "change").map((row) => row.comparison))];
   const [chosen, choose] = useState(changes[0] ?? "");
   const [measure, setMeasure] = useState<Measure>("counts");
@@ -42,12 +44,18 @@ export function LayersFigure({ rows, critical, figure }: LayersProps) {
       number={figure}
       title="Change per layer"
       caption={
-        <LayersCaption rules={rules} measure={measure} hasNull={all.some((row) => row.role === "null")} />
+        <LayersCaption {...{ rules, measure, seed }} hasNull={all.some((row) => row.role === "null")} />
       }
-      numbers={<LayersTable rows={all} critical={ranked} />}
+      numbers={<LayersTable rows={all} critical={critical ?? []} />}
     >
       <div class="controls">
         <OneOf title="Change in" names={changes} chosen={chosen} choose={choose} />
+        <OneOf
+          title="Critical layers of"
+          names={seeds.map(seedName)}
+          chosen={seedName(seed)}
+          choose={(name) => chooseSeed(seeds.find((one) => seedName(one) === name))}
+        />
         {changes.length > 0 && (
           <Either group="measure" names={MEASURES} chosen={measure} choose={setMeasure} />
         )}
@@ -60,6 +68,10 @@ export function LayersFigure({ rows, critical, figure }: LayersProps) {
       </div>
     </Figure>
   );
+}
+
+function seedName(seed: number | undefined): string {
+  return `seed ${seed}`;
 }
 
 /** The rows of one panel; both panels of edges share a scale. */
@@ -76,9 +88,10 @@ interface CaptionProps {
   rules: string[];
   measure: Measure;
   hasNull: boolean;
+  seed: number | undefined; // whose critical layers are marked
 }
 
-function LayersCaption({ rules, measure, hasNull }: CaptionProps) {
+function LayersCaption({ rules, measure, hasNull, seed }: CaptionProps) {
   const what =
     measure === "counts"
       ? "How many edges or nodes of each layer joined the circuit (right, blue) and left it (left, orange)."
@@ -88,7 +101,7 @@ function LayersCaption({ rules, measure, hasNull }: CaptionProps) {
     <>
       {what} {hasNull && "Upright strokes: the same between two seeds (the null). "}
       {rules.length > 0 &&
-        `Critical layers are marked at the left: ${marks}; the last panel shows each rule's importance relative to its highest.`}
+        `Critical layers, from the circuits around phase 1 of ${seedName(seed)}, are marked at the left: ${marks}; the last panel shows each rule's importance relative to its highest.`}
     </>
   );
 }
@@ -134,8 +147,9 @@ function LayersTable({ rows, critical }: { rows: LayerRow[]; critical: CriticalR
       {critical.length > 0 && (
         <DataTable
           label="Importance of layers"
-          columns={["Rule", "Place", "Layer", "Importance", "Critical"]}
+          columns={["Seed", "Rule", "Place", "Layer", "Importance", "Critical"]}
           rows={critical.map((row) => [
+            row.seed,
             row.rule,
             row.place,
             row.layer,

@@ -1,8 +1,7 @@
 // The contest: ways to spend the same number of LoRA parameters.
 
 import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../chart.tsx";
-import { seedCaution } from "../findings.ts";
-import { armName, count, list, number, percent } from "../format.ts";
+import { armName, count, list, number, percent, plural } from "../format.ts";
 import type { MethodRow } from "../payload.ts";
 
 const TOP = 6;
@@ -15,7 +14,7 @@ export function MethodsFigure({ rows, figure }: { rows: MethodRow[] | null; figu
     <Figure
       id="methods"
       number={figure}
-      title={`The same number of parameters, placed differently (${seedCaution(rows).replace(/\.$/, "").toLowerCase()})`}
+      title={`The same number of parameters, placed differently (${plural(new Set(rows.map((row) => row.seed)).size, "seed")})`}
       caption={`Accuracy on the ${count(rows[0]!.examples)} rows of the test split at the end of training, with 95\u202f% Wilson intervals over the rows. The intervals say nothing of how much another seed would change.`}
       numbers={
         <DataTable

@@ -1,6 +1,7 @@
 // What the node under the pointer is wired to.
 
-import type { DrawnEdge, Status } from "../drawing.ts";
+import type { DrawnEdge, OwnEdges, Status } from "../drawing.ts";
+import { type Focus, useFocused } from "../focus.ts";
 import { count, number } from "../format.ts";
 import { describeNode, type Wiring } from "../wiring.ts";
 import type { Pair } from "./decoded.ts";
@@ -11,14 +12,15 @@ const GLYPHS: Record<Status, string> = { kept: "\u00b7", added: "+", removed: "\
 
 interface NotesProps {
   wiring: Wiring;
-  edges: DrawnEdge[];
+  own: OwnEdges[]; // by node, strongest first
   pair: Pair | null;
-  node: number | null;
+  focus: Focus;
   statuses: (Status | undefined)[];
 }
 
 /** All edges of one node in the circuit before or after, the strongest named. */
-export function NodeNotes({ wiring, edges, pair, node, statuses }: NotesProps) {
+export function NodeNotes({ wiring, own, pair, focus, statuses }: NotesProps) {
+  const node = useFocused(focus);
   const nodes = (status: Status) => statuses.filter((one) => one === status).length;
   if (node === null || !pair) {
     return (
@@ -31,8 +33,7 @@ export function NodeNotes({ wiring, edges, pair, node, statuses }: NotesProps) {
     );
   }
   const named = wiring.nodes[node]!;
-  const into = edges.filter((edge) => wiring.readers[edge.reader]!.nodes.includes(node));
-  const out = edges.filter((edge) => edge.source === node);
+  const { into, out } = own[node]!;
   return (
     <aside class="notes" aria-live="polite">
       <h3>{named.name}</h3>

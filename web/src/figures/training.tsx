@@ -10,13 +10,13 @@ import { OneOf } from "./controls.tsx";
 const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
 
 /** Rows of the fine-tunings the page is about: arm "tune" where there is one, else all. */
-export function tuningRows<Row extends { arm: string }>(rows: Row[]): Row[] {
+function tuningRows<Row extends { arm: string }>(rows: Row[]): Row[] {
   const own = rows.filter((row) => row.arm === "tune");
   return own.length ? own : rows;
 }
 
 /** Their accuracy on the test split, or on the first split there is. */
-export function testRows(rows: AccuracyRow[]): AccuracyRow[] {
+function testRows(rows: AccuracyRow[]): AccuracyRow[] {
   const own = tuningRows(rows);
   const split = own.some((row) => row.split === "test") ? "test" : own[0]?.split;
   return own.filter((row) => row.split === split);
