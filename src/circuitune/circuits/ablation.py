@@ -22,15 +22,18 @@ Ablation = Literal["interchange", "zero", "mean", "mean-positional"]
 
 @dataclass(frozen=True)
 class Constant:
-    """The same for every example.
+    """What edges outside the circuit carry whatever the run: broadcastable to [B, P, ...].
 
     Attributes:
-        inputs: what replaces the output of `input`, broadcastable to [B, P, D].
-        written: what replaces head activations and MLP outputs, broadcastable to [B, P, ...].
+        inputs: what replaces the output of `input`.
+        written: what replaces head activations and MLP outputs.
+        outputs: W_O of every block, [H, E, D] each, through which the heads of `written` write; None for the model's
+            own (see `circuits.transplant` for another model's).
     """
 
     inputs: Tensor
     written: Writers
+    outputs: tuple[Tensor, ...] | None = None
 
 
 def require_ablation(ablation: str) -> None:

@@ -1,6 +1,6 @@
 """How well a circuit does what the model does."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import overload
@@ -26,6 +26,9 @@ from circuitune.models.running import prepared
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Circuit sizes of the Mechanistic Interpretability Benchmark, as shares of all edges."""
+
+Carried = Callable[[Batch], Constant | None]
+"""What ablated edges carry in a batch; None for what the corrupted run writes (interchange)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,26 +167,64 @@ def evaluate(
         MachineError: a logit is not finite.
     """
     circuits = [circuit] if isinstance(circuit, Circuit) else list(circuit)
-    anatomy = anatomy_of(model)
-    graph, chosen = Graph.of(anatomy), resolve(metric, inputs)
+    chosen = resolve(metric, inputs)
     require_ablation(ablation)
-    _check(circuits, graph)
+
+    def carried(part: EncodedPairs, positions: int) -> Carried:
+        means = constant(anatomy_of(model), ablation, mean_over or part, positions)
+        return lambda batch: means
+
     with prepared(model), torch.no_grad():
-        positions = positions_per_batch(evaluation_memory(anatomy, graph), inputs, batch_size, memory // 4)
-        measured: list[list[Run]] = []
-        for part in parts_of(inputs, chosen):
-            part.inputs.require_context(anatomy.positions)
-            means = constant(anatomy, ablation, mean_over or part.inputs, positions)
-            request = _Request(anatomy, graph, Weights(anatomy), part.metric, means, circuits, memory)
-            parts = batches(part.inputs, anatomy.device, positions, share_prefix=means is None)
-            runs = request.measure(parts, len(inputs))
-            measured.append([run.weighted(part.sign * chosen.sign) for run in runs])
-    model_run, corrupted, *runs = (_summed(parts) for parts in zip(*measured, strict=True))
+        whole = measured(
+            model,
+            inputs,
+            circuits,
+            metric=chosen,
+            carried=carried,
+            share_prefix=ablation == "interchange",
+            batch_size=batch_size,
+            memory=memory,
+        )
+    model_run, corrupted, *runs = whole
     results = [
         Faithfulness(model_run, run, corrupted, chosen.name, len(cut), chosen.sign < 0)
         for run, cut in zip(runs, circuits, strict=True)
     ]
     return results[0] if isinstance(circuit, Circuit) else results
+
+
+def measured(
+    model: nn.Module,
+    inputs: EncodedPairs,
+    circuits: Sequence[Circuit],
+    *,
+    metric: Metric,
+    carried: Callable[[EncodedPairs, int], Carried],
+    share_prefix: bool,
+    batch_size: int | None,
+    memory: int,
+) -> list[Run]:
+    """The clean run, the one with every edge ablated, then one per circuit, of a model that is `prepared`.
+
+    Args:
+        model, inputs, circuits, batch_size, memory: as in `evaluate`.
+        metric: as `resolve` gives it.
+        carried: (prompts of one part of the metric, positions per batch) -> what ablated edges carry in a batch.
+        share_prefix: whether clean and ablated run agree on the positions that a batch's prompts share.
+    """
+    anatomy = anatomy_of(model)
+    graph = Graph.of(anatomy)
+    _check(circuits, graph)
+    positions = positions_per_batch(evaluation_memory(anatomy, graph), inputs, batch_size, memory // 4)
+    runs: list[list[Run]] = []
+    for part in parts_of(inputs, metric):
+        part.inputs.require_context(anatomy.positions)
+        request = _Request(
+            anatomy, graph, Weights(anatomy), part.metric, carried(part.inputs, positions), circuits, memory
+        )
+        parts = batches(part.inputs, anatomy.device, positions, share_prefix=share_prefix)
+        runs.append([run.weighted(part.sign * metric.sign) for run in request.measure(parts, len(inputs))])
+    return [_summed(of_one) for of_one in zip(*runs, strict=True)]
 
 
 def _check(circuits: Sequence[Circuit], graph: Graph) -> None:
@@ -202,7 +243,7 @@ class _Request:
     graph: Graph
     weights: Weights
     metric: Metric
-    constant: Constant | None
+    carried: Carried
     circuits: Sequence[Circuit]
     memory: int
 
@@ -218,7 +259,7 @@ class _Request:
         return [_joined([runs[i] for runs in measured], rows, count) for i in range(2 + len(self.circuits))]
 
     def _measure_batch(self, batch: Batch) -> list[Run]:
-        reference = reference_run(self.anatomy, self.weights, batch, self.constant)
+        reference = reference_run(self.anatomy, self.weights, batch, self.carried(batch))
 
         def measured(logits: Float[Tensor, "B T V"]) -> Run:
             if not bool(torch.isfinite(logits).all()):

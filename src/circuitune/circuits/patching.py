@@ -50,6 +50,7 @@ class Reference:
         written: what heads (before W_O) and MLPs write in the reference run.
         inputs: the `input` node's clean output and what replaces it, [B, P, D] each.
         carried: what an edge outside the circuit carries, as `written`.
+        outputs: W_O of every block through which the heads of `carried` write; None for the model's own.
         clean_logits, logits: of the clean and of the reference run, [B, T, V].
     """
 
@@ -63,6 +64,7 @@ class Reference:
     logits: Float[Tensor, "B T V"]
     calls: tuple[Call, ...]
     prefix: Prefix
+    outputs: tuple[Float[Tensor, "H E D"], ...] | None = None
 
 
 @torch.no_grad()
@@ -107,7 +109,9 @@ def _constant(anatomy: Anatomy, weights: Weights, batch: Batch, constant: Consta
         clean_logits = forward(anatomy, clean, prefix, batch.tokens)
     shift, streams, projections, written = constant.inputs - clean, [], [], Writers()
     for layer, block in enumerate(anatomy.blocks):
-        heads = (constant.written.heads[layer] - seen.heads[layer]) @ weights.output(layer).flatten(0, 1)
+        weight_XD = weights.output(layer).flatten(0, 1)
+        other_XD = weight_XD if constant.outputs is None else constant.outputs[layer].flatten(0, 1)
+        heads = _change(constant.written.heads[layer], other_XD, seen.heads[layer], weight_XD)
         attention = read.attention_stream[layer] + shift
         mlp = read.mlp_stream[layer] + (shift if anatomy.parallel else shift + heads)
         shift = shift + heads + (constant.written.mlps[layer] - seen.mlps[layer])
@@ -129,6 +133,7 @@ def _constant(anatomy: Anatomy, weights: Weights, batch: Batch, constant: Consta
         logits=at_least_float32(anatomy.logits(final)),
         calls=tuple(calls),
         prefix=prefix,
+        outputs=constant.outputs,
     )
 
 
@@ -177,13 +182,17 @@ class _Run:
         heads = [h for h in range(self.graph.heads) if self.used[self.graph.head_sources(layer).start + h]]
         if not heads:
             return
-        a_CBPHE, weight_HED = self._heads(layer), self.weights.output(layer)
+        after_CBPHE, weight_HED = self._heads(layer), self.weights.output(layer)
+        carried = self.reference.carried.heads[layer].unflatten(-1, weight_HED.shape[:2])
+        outputs = self.reference.outputs
         for head in heads:
-            delta = a_CBPHE[..., head, :] @ weight_HED[head]
+            weight = weight_HED[head]
+            other = weight if outputs is None else outputs[layer][head]
+            delta = _change(after_CBPHE[..., head, :], weight, carried[..., head, :], other)
             self.write(self.graph.head_sources(layer).start + head, delta)
 
     def _heads(self, layer: int) -> Float[Tensor, "C B P H E"]:
-        """Head activations less those an ablated edge carries."""
+        """Head activations of this run."""
         reference, anatomy = self.reference, self.anatomy
         after = reference.written.heads[layer].expand(self.C, -1, -1, -1)
         columns = self.graph.attention_destinations(layer)
@@ -191,8 +200,7 @@ class _Run:
             fused = self._projections(layer)
             call = reference.calls[layer]
             after = attend(anatomy, layer, call, fused.flatten(0, 1), reference.prefix).view_as(after)
-        difference = after - reference.carried.heads[layer]
-        return difference.unflatten(-1, (anatomy.heads, anatomy.head_width))
+        return after.unflatten(-1, (anatomy.heads, anatomy.head_width))
 
     def _projections(self, layer: int) -> Float[Tensor, "C B P O"]:
         """Outputs of q, k, v projections: the reference run's, but for the heads that circuit edges enter."""
@@ -235,6 +243,11 @@ class _Run:
         column = torch.tensor([self.graph.logits_destination])
         stream = self.received(self.reference.final, column)[:, 0]
         return at_least_float32(self.anatomy.logits(stream.flatten(0, 1))).unflatten(0, (self.C, -1))
+
+
+def _change(after: Tensor, weight_XD: Tensor, before: Tensor, other_XD: Tensor) -> Float[Tensor, "... D"]:
+    """after W - before W': one product where the weights are the same."""
+    return (after - before) @ weight_XD if other_XD is weight_XD else after @ weight_XD - before @ other_XD
 
 
 def _project(reader: Reader, heads: Tensor, stream_CNBPD: Tensor) -> Float[Tensor, "C B P N E"]:

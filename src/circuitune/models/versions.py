@@ -1,0 +1,68 @@
+"""A model before and after fine-tuning: two models of one shape, or one model with its adapter off and on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from circuitune.core.errors import InputError
+from circuitune.models.anatomy import Anatomy, anatomy_of
+from circuitune.models.running import prepared
+
+
+@dataclass(frozen=True, eq=False)
+class Version:
+    """One of the two.
+
+    Attributes:
+        model: a Transformers causal language model or a `peft.PeftModel`.
+        adapter: whether its adapter is on; means nothing for a model without one.
+    """
+
+    model: nn.Module
+    adapter: bool = True
+
+    @contextmanager
+    def active(self) -> Iterator[Anatomy]:
+        """Inside, the model computes as this version, in evaluation mode and without gradients.
+
+        Contexts of two versions of one model can be nested; the inner one holds. Afterwards adapter, modes and
+        gradients wanted are as before.
+        """
+        with prepared(self.model), torch.no_grad(), _switched(self.model, self.adapter):
+            yield anatomy_of(self.model)
+
+
+def before_and_after(tuned: nn.Module, base: nn.Module | None = None) -> tuple[Version, Version]:
+    """The base version and the tuned one; without a base model it is the tuned one with its adapter off.
+
+    Raises:
+        InputError: no base model, and the tuned one has no adapter, or it is merged into the weights or off in part.
+    """
+    if base is not None:
+        return Version(base), Version(tuned)
+    if not hasattr(tuned, "disable_adapter"):
+        raise InputError("The tuned model has no adapter to switch off; give the base model too (base=).")
+    status: Any = tuned.get_model_status()  # type: ignore[operator]
+    if status.merged_adapters:
+        raise InputError("The adapter is merged into the weights; unmerge it, or give the base model too (base=).")
+    if status.enabled == "irregular":
+        raise InputError("Some layers of the adapter are off; switch all on, or give the base model too (base=).")
+    return Version(tuned, adapter=False), Version(tuned)
+
+
+@contextmanager
+def _switched(model: Any, on: bool) -> Iterator[None]:
+    """PEFT's own context can only switch off, and not inside itself."""
+    if not hasattr(model, "disable_adapter") or model.get_model_status().enabled in (on, "irregular"):
+        yield
+        return
+    layers = model.base_model
+    (layers.enable_adapter_layers if on else layers.disable_adapter_layers)()
+    try:
+        yield
+    finally:
+        (layers.disable_adapter_layers if on else layers.enable_adapter_layers)()
