@@ -1,5 +1,7 @@
 """Random circuits and scores of a few small graphs, for the property tests of dynamics."""
 
+from collections.abc import Mapping
+
 import torch
 from hypothesis import strategies as st
 
@@ -33,6 +35,15 @@ def planted(graph: Graph, *edges: str) -> Circuit:
         source, destination = edge.split("->")
         mask[graph.sources.index(source), graph.destinations.index(destination)] = True
     return Circuit(mask, graph)
+
+
+def valued(graph: Graph, values: Mapping[str, float]) -> EdgeScores:
+    """The scores of the named edges, 0 elsewhere."""
+    table = torch.zeros(graph.edge_mask.shape)
+    for edge, value in values.items():
+        source, destination = edge.split("->")
+        table[graph.sources.index(source), graph.destinations.index(destination)] = value
+    return EdgeScores(table, graph)
 
 
 seeds = st.integers(0, 2**31 - 1)

@@ -39,6 +39,11 @@ class LayerChange:
     removed: int
 
     @property
+    def kept(self) -> int:
+        """How many both circuits have."""
+        return self.before - self.removed
+
+    @property
     def share_absent_added(self) -> float | None:
         """Of those absent before, the share added; None where none was absent (a full layer cannot gain)."""
         absent = self.possible - self.before
@@ -158,6 +163,13 @@ def sources_among(names: AbstractSet[str], graph: Graph) -> Bool[Tensor, "S"]:
     return torch.tensor([name in names for name in graph.sources])
 
 
+def unit(scores: EdgeScores) -> Float[Tensor, "S R"]:
+    """The scores in float64 divided by the sum of their magnitudes; scores of 0 stay as they are."""
+    values = scores.values.double()
+    whole = values.abs().sum()
+    return values / whole if whole > 0 else values
+
+
 def _floats(values: Float[Tensor, "L"] | Sequence[float]) -> list[float]:
     return [float(value) for value in values]
 
@@ -192,19 +204,13 @@ def _difference(before: EdgeScores, after: EdgeScores) -> Float[Tensor, "S R"]:
     return (after.values.double() - before.values.double()).abs()
 
 
-def _unit(scores: EdgeScores) -> Float[Tensor, "S R"]:
-    values = scores.values.double()
-    whole = values.abs().sum()
-    return values / whole if whole > 0 else values
-
-
 def _changed(before: EdgeScores, after: EdgeScores) -> Float[Tensor, "S R"]:
     return (before.top(STUDY_SHARE).mask ^ after.top(STUDY_SHARE).mask).double()
 
 
 RULES: Mapping[str, Callable[[EdgeScores, EdgeScores], Float[Tensor, "L"]]] = {
     "released": lambda before, after: _by_source(_difference(before, after), before.graph),
-    "normalised": lambda before, after: _by_source((_unit(after) - _unit(before)).abs(), before.graph),
+    "normalised": lambda before, after: _by_source((unit(after) - unit(before)).abs(), before.graph),
     "destination": lambda before, after: _by_destination(_difference(before, after), before.graph),
     "both": lambda before, after: (
         _by_source(_difference(before, after), before.graph)
