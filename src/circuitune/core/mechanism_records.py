@@ -7,7 +7,9 @@ from typing import Literal
 
 from circuitune.core.records import Record
 
-CircuitKind = Literal["whole", "union", "plain union", "intersection", "part", "unrelated", "random"]
+CircuitKind = Literal[
+    "whole", "union", "plain union", "intersection", "plain intersection", "part", "unrelated", "random"
+]
 Direction = Literal["removal", "insertion"]
 SwappedEdges = Literal[
     "changed", "strongest unchanged", "random unchanged", "all", "changed less strongest", "changed less random"
@@ -17,11 +19,11 @@ SwappedEdges = Literal[
 class CompositionRow(Record):
     """composition.csv: one circuit, run on the compositional task.
 
-    ``kind``: the task's own circuit ("whole"); the parts' size-matched "union" and "intersection"; the "plain union"
-    of their circuits at this share; a "part" alone; the union of an "unrelated" pair of tasks; or "random" edges,
-    numbered by ``draw`` (0 elsewhere). ``name`` joins the tasks it is made of by " + ". ``share`` is the share of all
-    edges asked for, ``edges`` what is left after pruning; ``overlap`` the share of these edges that the whole's
-    circuit has too. The rest as in faithfulness.csv.
+    ``kind``: the task's own circuit ("whole"); the parts' "union" and "intersection" of as many edges; those of their
+    circuits at this share, of whatever size ("plain ..."); a "part" alone; the union of an "unrelated" pair of tasks;
+    or "random" edges, numbered by ``draw`` (0 elsewhere). ``name`` joins the tasks it is made of by " + ". ``share``
+    is the share of all edges asked for, ``edges`` what is left after pruning; ``overlap`` the share of these edges
+    that the whole's circuit has too. The rest as in faithfulness.csv.
     """
 
     task: str
