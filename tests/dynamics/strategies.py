@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from hypothesis import strategies as st
+from torch import Tensor
 
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.scores import Circuit, EdgeScores
@@ -59,3 +60,12 @@ def circuits_of(recipe: tuple[Graph, list[tuple[int, float]]]) -> list[Circuit]:
 def recipes(circuits: int) -> st.SearchStrategy[tuple[Graph, list[tuple[int, float]]]]:
     """What `circuits_of` makes ``circuits`` circuits from; tensors are not made while Hypothesis draws."""
     return st.tuples(graphs, st.lists(st.tuples(seeds, shares), min_size=circuits, max_size=circuits))
+
+
+def sampled(
+    mean: EdgeScores, pairs: int, noise: float | Tensor, seed: int, *, common: Tensor | None = None
+) -> EdgeScores:
+    """Scores of single pairs around the mean map: independent noise on every edge, or the ``common`` one times it."""
+    drawn = torch.randn(pairs, *mean.values.shape, generator=torch.Generator().manual_seed(seed))
+    examples = mean.values + noise * (drawn if common is None else common) * mean.graph.edge_mask
+    return EdgeScores(examples.mean(0), mean.graph, None, examples, {"pairs_digest": "of these pairs"})

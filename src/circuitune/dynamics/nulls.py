@@ -1,18 +1,114 @@
 """The same comparison where nothing but chance differs, to show beside every change.
 
 Two fine-tunings of one task that differ by their seed alone share far from all edges; a change from before
-to after says something only in so far as it is larger.
+to after says something only in so far as it is larger. `Null` puts every kind of chance into one table:
+
+    pairwise = between([circuit of each seed])             # or of each split, or of each random model
+    nulls = [null("seed", pairwise, "edge_rate"), null("rewired", rewired_overlaps(before, after), "edge_rate")]
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.errors import InputError
 from circuitune.core.records import ChangeRow, LayerRow
+from circuitune.core.seeding import numpy_generator
 from circuitune.dynamics.change import Change, change_rows, compare, cumulative_between
 from circuitune.dynamics.layers import STUDY_SHARE, layer_rows
+from circuitune.dynamics.measures import MEASURES, Overlap, overlap
+from circuitune.dynamics.resampling import require_examples
+
+NullKind = Literal["split", "seed", "random-init", "rewired", "random"]
+"""Where a null comes from: disjoint splits of the pairs, another seed of the fine-tuning, models of random weights,
+circuits rewired with their degrees kept, or random circuits of their size."""
+
+
+@dataclass(frozen=True)
+class Null:
+    """One measure of change where nothing but chance differs.
+
+    Attributes:
+        kind: what differs.
+        measure: a name in `measures.MEASURES`.
+        values: the measure in every comparison that defines it.
+        undefined: how many comparisons do not (a ratio where no node changed).
+    """
+
+    kind: NullKind
+    measure: str
+    values: tuple[float, ...]
+    undefined: int = 0
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the values; None without any."""
+        return float(np.mean(self.values)) if self.values else None
+
+    def quantile(self, level: float) -> float | None:
+        """A quantile of the values (interpolated); None without any."""
+        return float(np.quantile(self.values, level)) if self.values else None
+
+    def share_as_large(self, observed: float) -> float | None:
+        """Share of the values that are at least the observed one; None without any."""
+        return float(np.mean(np.asarray(self.values) >= observed)) if self.values else None
+
+
+def null(kind: NullKind, overlaps: Iterable[Overlap], measure: str) -> Null:
+    """Take one measure of every comparison.
+
+    Raises:
+        InputError: unknown measure.
+    """
+    if measure not in MEASURES:
+        raise InputError(f"{measure!r} is no measure of change; choose one of {', '.join(MEASURES)}.")
+    values = [MEASURES[measure](counts) for counts in overlaps]
+    defined = tuple(value for value in values if value is not None)
+    return Null(kind, measure, defined, len(values) - len(defined))
+
+
+def between(circuits: Sequence[Circuit] | Sequence[EdgeScores], share: float = STUDY_SHARE) -> tuple[Overlap, ...]:
+    """Compare every two circuits (or scores, cut to `share`) that differ by chance alone, in the order given.
+
+    Scores of disjoint splits of the pairs, of several seeds of one fine-tuning, or of random models.
+
+    Raises:
+        InputError: fewer than two, circuits of different graphs.
+    """
+    if len(circuits) < 2:
+        raise InputError(f"A null compares at least two circuits; got {len(circuits)}.")
+    cut = [value if isinstance(value, Circuit) else value.top(share) for value in circuits]
+    return tuple(overlap(first, second) for first, second in combinations(cut, 2))
+
+
+def disjoint_splits(scores: EdgeScores, parts: int, *, seed: int = 0) -> tuple[EdgeScores, ...]:
+    """Scores of disjoint random parts of the pairs, as attributing each part alone would give them.
+
+    Each part has n // parts pairs (a rest is left out), so it is noisier than the whole: a null from it is larger
+    than that of two sets as large as the whole, which errs on the side of chance.
+
+    Args:
+        scores: with their examples.
+        parts: how many, 2 or more.
+        seed: of the split.
+
+    Raises:
+        InputError: scores without examples, or fewer than two parts or than one pair each.
+    """
+    examples = require_examples(scores)
+    size = len(examples) // parts if parts >= 2 else 0
+    if size < 1:
+        raise InputError(f"{len(examples)} pairs cannot be split into {parts} parts; choose 2 to {len(examples)}.")
+    order = numpy_generator(seed, "disjoint splits").permutation(len(examples))
+    return tuple(
+        _part(scores, torch.as_tensor(order[n * size : (n + 1) * size]), n, parts, seed) for n in range(parts)
+    )
 
 
 @dataclass(frozen=True)
@@ -63,3 +159,11 @@ def null_rows(
         changes += change_rows(null.change, comparison=name, role="null", before=before, after=after, cumulative=rate)
         layers += layer_rows(null.change.layers, comparison=name, role="null")
     return changes, layers
+
+
+def _part(scores: EdgeScores, chosen: Tensor, number: int, parts: int, seed: int) -> EdgeScores:
+    examples = require_examples(scores)[chosen]
+    digest = f"{scores.settings.get('pairs_digest')}, part {number + 1} of {parts}, seed {seed}"
+    settings = {**scores.settings, "pairs": len(examples), "pairs_digest": digest}
+    values = examples.double().mean(0).float()
+    return replace(scores, values=values, completeness=None, examples=examples, settings=settings)

@@ -1,0 +1,80 @@
+"""Maps of resampled pairs, from the scores of single pairs; no model is run again.
+
+A map's scores are means over pairs, so the maps of all resamples are one matrix product: weights [resamples, n] times
+scores [n, sources x destinations].
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitune.circuits.graph import require_same_graph
+from circuitune.circuits.scores import EdgeScores
+from circuitune.core.errors import InputError
+from circuitune.core.seeding import numpy_generator
+
+RESAMPLES = 200
+
+_CHUNK_BYTES = 64 * 2**20
+"""Memory for the resampled maps of one chunk, all models together."""
+
+
+def require_examples(scores: EdgeScores) -> Float[Tensor, "n S R"]:
+    """The scores of single pairs.
+
+    Raises:
+        InputError: they were not kept, or are of fewer than two pairs.
+    """
+    if scores.examples is None:
+        raise InputError(
+            "These scores hold means only, and chance needs the scores of every pair; "
+            "make them with attribute(..., per_example=True)."
+        )
+    if len(scores.examples) < 2:
+        raise InputError(f"Chance between pairs needs two pairs or more; the scores are of {len(scores.examples)}.")
+    return scores.examples
+
+
+def same_pairs(first: EdgeScores, second: EdgeScores) -> bool:
+    """Whether two maps are of the same pairs in the same order, by number and digest."""
+    digests = [scores.settings.get("pairs_digest") for scores in (first, second)]
+    return digests[0] == digests[1] and len(require_examples(first)) == len(require_examples(second))
+
+
+def resampled(maps: Sequence[EdgeScores], resamples: int = RESAMPLES, *, seed: int = 0) -> Iterator[list[EdgeScores]]:
+    """Bootstrap over pairs: n pairs drawn with replacement, and the maps of their means, one list per resample.
+
+    Maps of the same pairs (by their digest) get the same draws, so that comparisons stay paired; maps of other
+    pairs are drawn independently.
+
+    Args:
+        maps: scores of one graph, with their examples.
+        resamples: how many.
+        seed: of the draws; the same seed gives the same bytes.
+
+    Raises:
+        InputError: scores without examples or of different graphs.
+    """
+    for scores in maps:
+        require_same_graph(maps[0].graph, scores.graph)
+    weights = [_draws(scores, resamples, seed) for scores in maps]
+    flat = [require_examples(scores).flatten(1).float() for scores in maps]
+    rows = max(1, _CHUNK_BYTES // (4 * sum(examples.shape[1] for examples in flat)))
+    for start in range(0, resamples, rows):
+        chunk = [part[start : start + rows] @ examples for part, examples in zip(weights, flat, strict=True)]
+        for values in zip(*chunk, strict=True):
+            yield [_like(scores, value) for scores, value in zip(maps, values, strict=True)]
+
+
+def _draws(scores: EdgeScores, resamples: int, seed: int) -> Float[Tensor, "B n"]:
+    """How often each pair is drawn, over n: multinomial counts with equal chances."""
+    n = len(require_examples(scores))
+    rng = numpy_generator(seed, "bootstrap over pairs", scores.settings.get("pairs_digest"))
+    return torch.as_tensor(rng.multinomial(n, [1 / n] * n, size=resamples), dtype=torch.float32) / n
+
+
+def _like(scores: EdgeScores, values: Tensor) -> EdgeScores:
+    return replace(scores, values=values.view(scores.values.shape), completeness=None, examples=None)
