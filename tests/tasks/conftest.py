@@ -1,10 +1,11 @@
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 import circuitune
+from circuitune.tasks.registry import names, task
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -25,8 +26,66 @@ def letter_tokenizer() -> PreTrainedTokenizerBase:
 
 
 @pytest.fixture(scope="session")
+def digit_tokenizer() -> PreTrainedTokenizerBase:
+    """Splits numbers into digits, as Qwen's does: a space, words with their space, single digits and signs."""
+    return word_tokenizer(r"\d| ?[^\W\d]+| ?[^\s\w]|\s")
+
+
+@pytest.fixture(scope="session")
+def group_tokenizer() -> PreTrainedTokenizerBase:
+    """Splits numbers into groups of up to three digits, as Llama 3's does, without their space."""
+    return word_tokenizer(r"\d{1,3}| ?[^\W\d]+| ?[^\s\w]|\s")
+
+
+def word_tokenizer(pattern: str) -> PreTrainedTokenizerBase:
+    """Every match of the pattern in our tasks is a token, whatever follows."""
+    splitter = pre_tokenizers.Split(Regex(pattern), "isolated")
+    texts = {text for name in names() for pair in task(name, size=1_000) for text in (pair.clean, pair.answer)}
+    words = {word for text in texts for word, _ in splitter.pre_tokenize_str(text)} | set("0123456789 ")
+    words |= {str(number) for number in range(1_000)}
+    vocabulary = {word: place for place, word in enumerate(["<unk>", *sorted(words)])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def chat_tokenizer() -> PreTrainedTokenizerBase:
+    """Puts ``<s>`` before every text, and its chat template writes one too."""
+    special = ["<unk>", "<s>", "<|user|>", "<|assistant|>", "<|end|>"]
+    vocabulary = {word: place for place, word in enumerate([*special, *(chr(code) for code in range(32, 127))])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        bos_token="<s>",
+        additional_special_tokens=special[2:],
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+@pytest.fixture(scope="session")
 def pythia_tokenizer() -> PreTrainedTokenizerBase:
-    folder = SHARED / "tokenizers" / "gpt-neox-20b"
+    return shared_tokenizer("gpt-neox-20b")
+
+
+@pytest.fixture(scope="session")
+def gpt2_tokenizer() -> PreTrainedTokenizerBase:
+    return shared_tokenizer("gpt2")
+
+
+def shared_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    folder = SHARED / "tokenizers" / name
     if not folder.is_dir():
         pytest.skip(f"no {folder}")
     return AutoTokenizer.from_pretrained(folder)

@@ -19,6 +19,15 @@ SMALL: list[tuple[str, dict[str, object]]] = [
     ("function", {"size": 300}),
     ("comparison", {"size": 300}),
     ("complex_ioi", {"size": 300}),
+    ("mul_div", {"size": 300}),
+    ("lcm", {"size": 300}),
+    ("two_step", {"size": 300}),
+    ("two_step", {"size": 300, "corruption": "operator", "style": "short"}),
+    ("two_step_inner", {"size": 300}),
+    ("two_step_outer", {"size": 300}),
+    ("capital_country", {"size": 300}),
+    ("ioi", {"size": 300}),
+    ("greater_than", {"size": 300}),
 ]
 PARTS = ("train", "circuit", "validation", "test")
 small_tasks = pytest.mark.parametrize(("name", "options"), SMALL)
@@ -33,11 +42,17 @@ def test_every_task_is_tried_here():
 @given(seed=st.integers(0, 2**63))
 def test_rules_hold_by_construction(name: str, options: dict[str, object], seed: int):
     pairs = task(name, seed=seed, **options)
-    assert len({pair.clean for pair in pairs}) == len(pairs) == 300
+    assert len({pair.clean for pair in pairs}) == len(pairs)
+    assert 120 <= len(pairs) <= 300
     for pair in pairs:
         assert pair.clean != pair.corrupted
-        assert solve(pair.clean) == pair.answer.strip()
-        assert solve(pair.corrupted) == (None if pair.wrong is None else pair.wrong.strip())
+        if pair.answer_set is None:
+            assert solve(pair.clean) == pair.answer.strip()
+            assert solve(pair.corrupted) == (None if pair.wrong is None else pair.wrong.strip())
+        else:
+            assert pair.answer in pair.answer_set
+            assert pair.wrong in (pair.wrong_set or ())
+            assert solve(pair.clean) in pair.answer_set
         assert pair.answer != pair.wrong
 
 
@@ -49,14 +64,18 @@ def test_parts_are_disjoint(name: str, options: dict[str, object], seed: int):
     parts = [pairs.split(part, seed=seed) for part in PARTS]
     prompts = [{text for pair in part for text in (pair.clean, pair.corrupted)} for part in parts]
     assert sum(map(len, prompts)) == len(set().union(*prompts))
-    assert all(abs(len(part) - share) <= 2 for part, share in zip(parts, (180, 30, 30, 60), strict=True))
+    for part, share in zip(parts, (0.6, 0.1, 0.1, 0.2), strict=True):
+        assert abs(len(part) / len(pairs) - share) < 0.05
 
 
 @small_tasks
-def test_the_embedded_tokenizer_takes_every_row(
+def test_the_embedded_tokenizer_takes_every_row_but_of_two_tasks(
     name: str, options: dict[str, object], nano_tokenizer: PreTrainedTokenizerBase
 ):
-    assert check(task(name, **options), nano_tokenizer, strict=True).left_out == ()
+    """mul_div divides numbers of four digits too, and the outer steps are as many of each kind only before the cut."""
+    left_out = check(task(name, **options), nano_tokenizer).left_out
+    assert {entry.rule for entry in left_out} <= {"equal token length", "balanced kinds"}
+    assert not left_out or name in ("mul_div", "two_step_outer")
 
 
 @pytest.mark.parametrize(
@@ -77,6 +96,14 @@ DIGESTS = {
     "function": "024a5975650fbba0",
     "comparison": "aa24bda7c539d06c",
     "complex_ioi": "eb60968772db4fcd",
+    "mul_div": "a28aff27aa3a0332",
+    "lcm": "1049feb1d31a2241",
+    "two_step": "e200ec8eff362a83",
+    "two_step_inner": "908ff0dae5a1f0df",
+    "two_step_outer": "8929dcdf9c7e2a29",
+    "capital_country": "58ab62d433881d16",
+    "ioi": "ca47575e3e4141f1",
+    "greater_than": "4ff15dfe75e373af",
 }
 
 
@@ -94,7 +121,7 @@ def test_seeds_differ(name: str, options: dict[str, object]):
 def test_answers_are_not_dominated_by_one(name: str):
     answers = Counter(pair.answer for pair in task(name))
     most = answers.most_common(1)[0][1] / answers.total()
-    assert most <= (0.5 if name == "comparison" else 0.03)
+    assert most <= {"comparison": 0.5, "capital_country": 1 / 26, "greater_than": 0.06}.get(name, 0.03)
 
 
 def test_settings_say_how_a_set_was_made():
@@ -114,7 +141,7 @@ def test_parameters_and_defaults_are_listed():
 
 
 def test_an_unknown_task_lists_the_tasks():
-    with pytest.raises(InputError, match="no task 'addition'; choose one of add_sub, sequence"):
+    with pytest.raises(InputError, match="no task 'addition'; choose one of add_sub, mul_div, sequence"):
         task("addition")
 
 
