@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from circuitune.tasks.files import read_pairs
     from circuitune.tasks.pairs import PairSet
     from circuitune.tasks.registry import task
+    from circuitune.training.circuit_callback import CircuitCallback
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Circuit": "circuits.scores",
+    "CircuitCallback": "training.circuit_callback",
     "EdgeScores": "circuits.scores",
     "EncodedPairs": "models.encoding",
     "Faithfulness": "circuits.faithfulness",
@@ -52,6 +54,7 @@ _HOMES = {
 
 __all__ = [
     "Circuit",
+    "CircuitCallback",
     "EdgeScores",
     "EncodedPairs",
     "Faithfulness",
