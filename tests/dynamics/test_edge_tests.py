@@ -65,6 +65,7 @@ def test_halves_of_one_models_pairs_differ_at_the_nominal_rate(family):
     result = false_positives(EdgeScores(examples.mean(0), LAYERS, None, examples), 200, 0.2, family=family)
     assert result.draws == 200
     assert result.nominal
+    assert "which contains the nominal level" in result.sentence
     assert result.single.low <= 0.05 <= result.single.high
     assert result.family.low <= 0.05
     assert result.tested_count <= 0.1 < result.raw_count

@@ -172,6 +172,18 @@ class FalsePositives:
         """Whether the interval of the single rate contains the nominal level."""
         return self.single.low <= self.level <= self.single.high
 
+    @property
+    def sentence(self) -> str:
+        """Both rates beside their nominal level, in words."""
+        rates = (f"{rate.estimate:.3f} [{rate.low:.3f}, {rate.high:.3f}]" for rate in (self.single, self.family))
+        single, family = rates
+        return (
+            f"In {self.draws} draws of two halves of the same pairs a single edge has p < {self.level} at a rate of "
+            f"{single}, which {'contains' if self.nominal else 'does not contain'} the nominal level; some edge has "
+            f"q < {self.level} at a rate of {family}. On average {self.raw_count:.1f} edges are in one circuit only "
+            f"and {self.tested_count:.2f} are found to have changed."
+        )
+
 
 def false_positives(
     scores: EdgeScores,
