@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitune.core.errors import InputError
@@ -48,6 +48,7 @@ def test_found_at_by_hand():
         found_at([])
 
 
+@settings(max_examples=40)
 @given(st.lists(st.sets(st.integers(0, 3), min_size=2, max_size=2), min_size=1, max_size=8))
 def test_the_set_stays_once_found(sets):
     found = found_at(sets)

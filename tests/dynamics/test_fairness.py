@@ -15,7 +15,7 @@ from dynamics.strategies import GRAPHS, circuits_of, planted, recipes, sampled, 
 SERIAL = GRAPHS[0]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(recipes(2))
 def test_the_studys_estimate_restates_the_ratio_of_rates(recipe):
     before, after = circuits_of(recipe)

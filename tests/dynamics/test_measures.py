@@ -25,7 +25,7 @@ from dynamics.strategies import GRAPHS, circuit_of, circuits_of, graphs, planted
 SERIAL = GRAPHS[0]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(recipes(2))
 def test_counts_are_those_of_the_comparison_by_name(recipe):
     before, after = circuits_of(recipe)
@@ -109,7 +109,7 @@ def test_top_overlap_by_hand():
             top_overlap(before, after, (size,))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 @given(graphs, seeds, seeds)
 def test_all_edges_overlap_with_all_edges(graph, first, second):
     shared = top_overlap(scores_of(graph, first), scores_of(graph, second), (1, graph.edges))
@@ -123,7 +123,7 @@ def test_mass_lost_and_gained_by_hand():
     assert change == pytest.approx((0.5, 0.6, (0.25 + 0.25 + 0.3 + 0.3 + 0.1) / 2))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(recipes(2))
 def test_kinds_add_up_to_the_whole(recipe):
     before, after = circuits_of(recipe)
@@ -162,7 +162,7 @@ def test_q_to_k_is_no_change_of_the_collapsed_form():
 
 
 @given(recipes(2))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 def test_kept_by_layer_adds_up(recipe):
     before, after = circuits_of(recipe)
     changes = layer_changes(before, after)

@@ -31,7 +31,7 @@ def uneven(graph: Graph, seed: int, share: float = 0.05) -> Circuit:
     return Circuit((weight >= cut) & graph.edge_mask, graph)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(recipes(1))
 def test_degrees_and_nodes_stay_and_edges_are_real(recipe):
     (circuit,) = circuits_of(recipe)
@@ -41,7 +41,7 @@ def test_degrees_and_nodes_stay_and_edges_are_real(recipe):
         assert other.nodes == circuit.nodes  # and Circuit refuses a mask with an entry that is no edge
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(recipes(1))
 def test_a_pruned_circuit_stays_pruned(recipe):
     (circuit,) = circuits_of(recipe)
@@ -75,11 +75,11 @@ def test_chains_mix_wherever_they_start():
     start, other = uneven(NANO, 1), uneven(NANO, 2)
     (far,) = rewired(start, 1, trades=600, seed=9)
     assert start.jaccard(far) < 0.8
-    near = [circuit.jaccard(other) for circuit in rewired(start, 100, seed=1)]
-    away = [circuit.jaccard(other) for circuit in rewired(far, 100, seed=2)]
+    near = [circuit.jaccard(other) for circuit in rewired(start, 60, seed=1)]
+    away = [circuit.jaccard(other) for circuit in rewired(far, 60, seed=2)]
     assert stats.ks_2samp(near, away).pvalue > 0.01
-    stay = [circuit.jaccard(start) for circuit in rewired(start, 100, seed=3)]
-    leave = [circuit.jaccard(start) for circuit in rewired(far, 100, seed=4)]
+    stay = [circuit.jaccard(start) for circuit in rewired(start, 60, seed=3)]
+    leave = [circuit.jaccard(start) for circuit in rewired(far, 60, seed=4)]
     assert stats.ks_2samp(stay, leave).pvalue > 0.01
 
 

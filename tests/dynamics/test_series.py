@@ -34,7 +34,7 @@ def test_as_many_as_there_are_on_their_own_schedule_is_all(count):
     assert schedule([100 + 10 * place for place in range(count)], count) == tuple(range(count))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 @given(recipes(3))
 def test_rates_per_transition_add_up_to_the_cumulative_rate(recipe):
     circuits = circuits_of(recipe)
