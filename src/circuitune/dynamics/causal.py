@@ -12,7 +12,9 @@ Beside them the same with as many unchanged edges: random ones, and the stronges
 
     share = (F(receiver) - F(run)) / (F(receiver) - F(donor)),
 
-a ratio of means over pairs with a paired bootstrap interval over them; it does not include the chance of the draws.
+a ratio of means over pairs with a paired bootstrap interval over them. It does not include the chance of the draws,
+which is large (a random set may hold the one edge that matters): the verdict counts the draws that the changed edges
+surpass, each by its own interval.
 """
 
 from collections.abc import Mapping
@@ -99,6 +101,12 @@ class Swaps:
         difference = self._controls(controls, measure) - _values(self.changed.run, measure)
         return bootstrap_ratio(difference, self._gain(measure))
 
+    def surpassed(self, measure: str) -> int:
+        """How many of the random draws carry less than the changed edges, by paired intervals over examples."""
+        changed, gain = _values(self.changed.run, measure), self._gain(measure)
+        differences = [bootstrap_ratio(_values(run, measure) - changed, gain) for run in self.of("random unchanged")]
+        return sum(isinstance(one, Interval) and one.low > 0 for one in differences)
+
     def rows(self, measure: str) -> list[CausalRow]:
         """Rows of causal.csv on one measure."""
         rows = [
@@ -177,20 +185,30 @@ class CausalCheck:
 
     def _shares(self, swaps: Swaps) -> str:
         text = f"{_percent(swaps.share(swaps.changed.run, self.metric))} of the gain"
-        draws, top = swaps.of("random unchanged"), swaps.of("strongest unchanged")
-        if not draws:
+        controls = (*swaps.of("strongest unchanged"), *swaps.of("random unchanged"))
+        if not controls:
             return text
-        shares = [swaps.share(run, self.metric) for run in (*top, *draws)]
-        strong, *random = [share.estimate for share in shares if isinstance(share, Interval)]
-        mean = sum(random) / len(random)
-        return f"{text} (on as many unchanged edges: {mean:.0%} on random ones, {strong:.0%} on the strongest)"
+        shares = [swaps.share(run, self.metric) for run in controls]
+        top, *random = [share.estimate for share in shares if isinstance(share, Interval)]
+        mean, low, high = (_rounded(one) for one in (sum(random) / len(random), min(random), max(random)))
+        return (
+            f"{text} (on as many unchanged edges: {_rounded(top)} on the strongest, "
+            f"{mean} on random ones, between {low} and {high})"
+        )
 
     def _verdict(self) -> str:
-        if not self.removal.of("random unchanged"):
+        both = (self.removal, self.insertion)
+        draws = len(self.removal.of("random unchanged"))
+        if not draws:
             return "No edge is unchanged, so there is nothing to compare with."
-        random, top = (self._against(controls) for controls in CONTRASTS.values())
+        won = [swaps.surpassed(self.metric) for swaps in both]
+        top = [swaps.above("strongest unchanged", self.metric) for swaps in both]
+        intervals = [interval for interval in top if isinstance(interval, Interval)]
+        word = "less" if all(one.high < 0 for one in intervals) else "not clearly more"
+        word = "more" if all(one.low > 0 for one in intervals) else word
         return (
-            f"The changed edges carry {random} as many random unchanged ones, and {top} the strongest unchanged ones."
+            f"The changed edges carry clearly more of it than {won[0]} and {won[1]} of {draws} random sets of "
+            f"as many unchanged edges, and {word} than the strongest unchanged ones."
         )
 
     def _of_accuracy(self) -> str:
@@ -199,13 +217,6 @@ class CausalCheck:
         defined = [_percent(share) for share in shares if isinstance(share, Interval)]
         gain = f" Of the gain in accuracy, {base:.0%} to {tuned:.0%}, "
         return gain + f"{defined[0]} is lost and {defined[1]} won." if defined else ""
-
-    def _against(self, controls: SwappedEdges) -> str:
-        both = [swaps.above(controls, self.metric) for swaps in (self.removal, self.insertion)]
-        intervals = [one for one in both if isinstance(one, Interval)]
-        if all(one.low > 0 for one in intervals):
-            return "more of it than"
-        return "less of it than" if all(one.high < 0 for one in intervals) else "not clearly more of it than"
 
 
 def causal_check(
@@ -217,7 +228,7 @@ def causal_check(
     base: nn.Module | None = None,
     changed: Circuit | None = None,
     share: float = STUDY_SHARE,
-    draws: int = 5,
+    draws: int = 10,
     metric: str | Loss = "logit_diff",
     seed: int = 0,
     batch_size: int | None = None,
@@ -292,4 +303,8 @@ def _values(run: Run, measure: str) -> Floats:
 def _percent(share: Interval | Undefined) -> str:
     if isinstance(share, Undefined):
         return "an unknown share"
-    return f"{share.estimate:.0%} [{share.low:.0%}, {share.high:.0%}]"
+    return f"{_rounded(share.estimate)} [{_rounded(share.low)}, {_rounded(share.high)}]"
+
+
+def _rounded(share: float) -> str:
+    return f"{round(share, 2) + 0.0:.0%}"  # + 0.0: never "-0%"

@@ -104,7 +104,7 @@ class HeadRole:
             return "adds nothing to the answer directly, then or now"
         verb = "raises" if new > 0 else "lowers"
         over = "the answer" if self.after.wrong is None else "the answer over the wrong one"
-        return f"now {verb} {over} by {abs(new):.2f} logits (before: {old:+.2f})"
+        return f"now {verb} {over} by {abs(new):.2f} logits (before: {round(old, 2) + 0.0:+.2f})"
 
     def row(self, names: Mapping[int, str] | None = None) -> HeadRoleRow:
         """Row of roles.csv."""
