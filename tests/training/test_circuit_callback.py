@@ -76,8 +76,7 @@ def state():
 CASES = {
     "adapter": (adapted, {"gradient_accumulation_steps": 2}),
     "checkpointing": (lambda: adapted("llama"), {"activation_checkpointing": True}),
-    "full": (lambda: tiny_model("gpt2", layers=2), {}),
-    "mixed precision": (lambda: tiny_model(layers=2), {"bf16": True}),
+    "full, mixed precision": (lambda: tiny_model("gpt2", layers=2), {"bf16": True}),
 }
 
 
@@ -119,10 +118,10 @@ def test_the_scores_are_those_of_the_saved_checkpoints(tmp_path):
 
 def test_mixed_precision_scores_are_those_of_the_saved_weights(tmp_path):
     model = tiny_model(layers=2)
-    train(tmp_path, model, CircuitCallback(INPUTS, **OPTIONS), bf16=True)
+    train(tmp_path, model, CircuitCallback(INPUTS, **OPTIONS), steps=1, bf16=True)
     del model.forward  # accelerate's wrapper, which casts to bfloat16
     expected = attribute(model, INPUTS, **OPTIONS).values
-    assert torch.equal(read_series(tmp_path / "circuits")[2].values, expected)
+    assert torch.equal(read_series(tmp_path / "circuits")[1].values, expected)
 
 
 @pytest.fixture
@@ -139,21 +138,24 @@ def counted(monkeypatch):
 
 
 def test_a_step_that_is_done_is_not_done_again(tmp_path, counted):
-    train(tmp_path / "a", adapted(), CircuitCallback(INPUTS, tmp_path / "circuits", **OPTIONS))
-    files = {path.name: path.read_bytes() for path in (tmp_path / "circuits").iterdir()}
-    assert len(counted) == 3
-    train(tmp_path / "b", adapted(), CircuitCallback(INPUTS, tmp_path / "circuits", batch_size=3, **OPTIONS))
-    assert len(counted) == 3
-    damaged = step_file(tmp_path / "circuits", 1)
+    circuits = tmp_path / "circuits"
+
+    def again(*, pairs=INPUTS, batch_size=4, **arguments):
+        """How many steps were scored."""
+        before = len(counted)
+        callback = CircuitCallback(pairs, circuits, batch_size=batch_size, **OPTIONS)
+        train(tmp_path / str(before), adapted(), callback, steps=1, **arguments)
+        return len(counted) - before
+
+    assert again() == 2
+    files = {path.name: path.read_bytes() for path in circuits.iterdir()}
+    assert again(batch_size=3) == 0
+    damaged = step_file(circuits, 1)
     damaged.write_bytes(damaged.read_bytes()[:-4])
-    train(tmp_path / "c", adapted(), CircuitCallback(INPUTS, tmp_path / "circuits", **OPTIONS))
-    assert len(counted) == 4
-    assert {path.name: path.read_bytes() for path in (tmp_path / "circuits").iterdir()} == files
-    other = CircuitCallback(random_pairs(6, seed=3), tmp_path / "circuits", **OPTIONS)
-    train(tmp_path / "d", adapted(), other, steps=1)  # other pairs
-    assert len(counted) == 6
-    train(tmp_path / "e", adapted(), other, steps=1, seed=7)  # another training, from the same start
-    assert len(counted) == 7
+    assert again() == 1
+    assert {path.name: path.read_bytes() for path in circuits.iterdir()} == files
+    assert again(seed=7) == 1  # another training, from the same start
+    assert again(pairs=random_pairs(6, seed=3), seed=7) == 2
 
 
 def test_a_resumed_training_goes_on_where_it_was(tmp_path, counted):
@@ -165,7 +167,7 @@ def test_a_resumed_training_goes_on_where_it_was(tmp_path, counted):
 
 
 def test_off_it_does_nothing_at_all(tmp_path, counted):
-    train(tmp_path, adapted(), CircuitCallback(None, enabled=False))
+    train(tmp_path, adapted(), CircuitCallback(None, enabled=False), steps=1)
     assert not counted
     assert not (tmp_path / "circuits").exists()
 
