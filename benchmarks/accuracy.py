@@ -25,6 +25,7 @@ import circuitune as ct
 from circuitune.adapters.allocation import RankPlan
 from circuitune.models.encoding import EncodedPairs
 from circuitune.tasks import registry
+from circuitune.tasks.checks import check
 from circuitune.training.finetune import finetune
 from circuitune.training.methods import TrainingSettings
 
@@ -76,7 +77,11 @@ def before_and_after(name: str, count: int) -> Iterator[tuple[str, Any, EncodedP
 
 def fidelity(model: Any, tokenizer: Any, name: str, count: int) -> str:
     """One line: Pearson and Spearman of EAP and EAP-IG with the exact scores, over all edges."""
-    inputs = ct.encode(pairs_of(name).split("circuit").sample(count), tokenizer)
+    try:
+        pairs = check(pairs_of(name), tokenizer).pairs.split("circuit").sample(count)
+    except ct.InputError as error:
+        return f"| {name} | {error} |"
+    inputs = ct.encode(pairs, tokenizer)
     exact = ct.attribute(model, inputs, method="exact", per_example=True)
     real = exact.graph.edge_mask
     cells = []

@@ -1,7 +1,7 @@
 """Predicted beside measured peak memory of `attribute` above the model, each case in a process of its own.
 
-    python benchmarks/memory.py
-    python benchmarks/memory.py --case "pythia-160m 19 17 32"
+python benchmarks/memory.py
+python benchmarks/memory.py --case "pythia-160m 19 17 32"
 """
 
 import argparse

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from circuitune.adapters.allocation import RankPlan, rank_plan
     from circuitune.circuits.attribution import attribute
+    from circuitune.circuits.checking import check_model
     from circuitune.circuits.faithfulness import Faithfulness, evaluate, faithfulness_curve
     from circuitune.circuits.interchange import export_circuit, import_circuit
     from circuitune.circuits.scores import Circuit, EdgeScores
@@ -40,6 +41,7 @@ _HOMES = {
     "PairSet": "tasks.pairs",
     "RankPlan": "adapters.allocation",
     "attribute": "circuits.attribution",
+    "check_model": "circuits.checking",
     "compare": "dynamics.change",
     "encode": "models.encoding",
     "evaluate": "circuits.faithfulness",
@@ -63,6 +65,7 @@ __all__ = [
     "PairSet",
     "RankPlan",
     "attribute",
+    "check_model",
     "compare",
     "encode",
     "evaluate",

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from circuitune.adapters.allocation import RankPlan
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.cli import call
+from circuitune.models.families import FAMILIES
 from circuitune.tasks.pairs import PairSet
 
 TASK = ["--task", "add_sub", "--set", "style=short", "--set", "limit=100"]
@@ -169,3 +171,29 @@ def test_under_torchrun_two_processes_find_what_one_finds(
     done(capsys, *arguments, "one")
     one, both = (EdgeScores.load(here / name / "scores.safetensors").values for name in ("one", "two"))
     assert float((one - both).abs().max() / one.abs().max()) < 1e-6
+
+
+def test_check_says_whether_a_model_can_be_trusted(model: Path, capsys: pytest.CaptureFixture[str]):
+    for source in ([], TASK):
+        found = done(capsys, "check", str(model), *source)
+        assert found["passed"] is True
+        assert found["verdict"].startswith("Results on this model can be trusted")
+    assert found["pairs"] == 8
+
+
+def test_check_leaves_with_1_where_something_fails(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    right = FAMILIES["gpt_neox"]
+    monkeypatch.setitem(FAMILIES, "gpt_neox", lambda found: replace(right(found), parallel=False))
+    assert call(["check", str(model)]) == 1
+    said = capsys.readouterr()
+    assert "Look at Anatomy.parallel" in said.out
+    assert said.err.splitlines()[-1].startswith("circuitune: Results on this model cannot be trusted: streams")
+
+
+def test_families_are_listed_with_how_each_was_checked(capsys: pytest.CaptureFixture[str]):
+    assert call(["models"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in FAMILIES)
+    assert "mamba" in said

@@ -72,7 +72,7 @@ def test_parts_are_disjoint(name: str, options: dict[str, object], seed: int):
 def test_the_embedded_tokenizer_takes_every_row_but_of_two_tasks(
     name: str, options: dict[str, object], nano_tokenizer: PreTrainedTokenizerBase
 ):
-    """mul_div divides numbers of four digits too, and the outer steps are as many of each kind only before the cut."""
+    """mul_div divides numbers of four digits too; outer steps are as many of each kind only before the cut."""
     left_out = check(task(name, **options), nano_tokenizer).left_out
     assert {entry.rule for entry in left_out} <= {"equal token length", "balanced kinds"}
     assert not left_out or name in ("mul_div", "two_step_outer")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitune.circuits.ablation import Constant
@@ -49,10 +49,17 @@ class _Clean:
 
 @torch.no_grad()
 def exact_scores(
-    anatomy: Anatomy, graph: Graph, weights: Weights, batch: Batch, metric: Metric, constant: Constant | None
+    anatomy: Anatomy,
+    graph: Graph,
+    weights: Weights,
+    batch: Batch,
+    metric: Metric,
+    constant: Constant | None,
+    wanted: Bool[Tensor, "S R"] | None = None,
 ) -> Float[Tensor, "B S R"]:
-    """Exact scores of every edge, per example."""
-    run = _Exact(anatomy, graph, weights, batch, _clean_run(anatomy, graph, weights, batch, constant))
+    """Exact scores of every edge, or of the `wanted` ones (0 elsewhere), per example."""
+    clean = _clean_run(anatomy, graph, weights, batch, constant)
+    run = _Exact(anatomy, graph, weights, batch, clean, graph.edge_mask if wanted is None else wanted)
     baseline = batch.losses(metric, run.clean.logits, run.clean.logits)
     scores = baseline.new_zeros(len(batch), len(graph.sources), len(graph.destinations))
     for sources, destinations, logits_CBTV in run.all():
@@ -94,6 +101,7 @@ class _Exact:
     weights: Weights
     batch: Batch
     clean: _Clean
+    wanted: Bool[Tensor, "S R"]
 
     def all(self) -> Iterator[tuple[Sequence[int], Sequence[int], Float[Tensor, "C B T V"]]]:
         """Sources, destinations and logits of all edges, some at a time."""
@@ -125,7 +133,8 @@ class _Exact:
     def _chunked(
         self, pairs: list[tuple[int, int]], layer: int, stream_after: Callable[[Tensor, Tensor], Tensor]
     ) -> Iterator[tuple[Sequence[int], Sequence[int], Tensor]]:
-        """Logits of edges that end in `layer`, given the stream [C, B, P, D] after that block."""
+        """Logits of the wanted edges that end in `layer`, given the stream [C, B, P, D] after that block."""
+        pairs = [pair for pair in pairs if self.wanted[pair]]
         _, B, P, D = self.clean.difference.shape
         size = max(1, BUDGET // (64 * B * P * D))  # about 16 float32 tensors of that shape at a time
         for start in range(0, len(pairs), size):

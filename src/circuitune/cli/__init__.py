@@ -10,6 +10,7 @@ VERBS = {
     "run": "Fine-tune, follow the circuits, compare rank plans; ends in a report.",
     "tasks": "List, show, check or export pairs.",
     "models": "What is supported, or the anatomy of one model.",
+    "check": "Say whether results on a model can be trusted.",
     "discover": "Find the circuit of a task in a model.",
     "evaluate": "Measure how faithful a circuit is.",
     "compare": "What changed between two circuits or two models.",

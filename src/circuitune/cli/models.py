@@ -3,9 +3,12 @@
 from circuitune.cli.output import show, show_json, table
 from circuitune.cli.sources import load_model
 
+PATH = "plain autograd in float64"
+OTHERS = "the field's reference implementation"
+
 
 def models(name: str | None = None, /, *, json: bool = False) -> None:
-    """List the supported families, or describe one model: its shape, and the nodes and edges of its graph.
+    """List the families and how each was checked, or describe one model: its shape, its nodes and edges.
 
     Examples:
       circuitune models
@@ -19,13 +22,7 @@ def models(name: str | None = None, /, *, json: bool = False) -> None:
         Print the result as JSON.
     """
     if name is None:
-        from circuitune.models.families import FAMILIES
-
-        found = sorted(FAMILIES)
-        if json:
-            show_json({"families": found, "embedded": ["nano"]})
-        else:
-            show(f"Families (model_type): {', '.join(found)}\nEmbedded: nano")
+        _list(json)
         return
     from circuitune.circuits.graph import Graph
     from circuitune.models.anatomy import anatomy_of
@@ -49,3 +46,17 @@ def models(name: str | None = None, /, *, json: bool = False) -> None:
         show_json(facts)
     else:
         show(table(["", name], [[key, str(value)] for key, value in facts.items()]))
+
+
+def _list(json: bool) -> None:
+    from circuitune.models.families import FAMILIES, REFERENCE, REFUSED
+
+    found = {name: [PATH, *([OTHERS] if name in REFERENCE else [])] for name in sorted(FAMILIES)}
+    if json:
+        show_json({"families": found, "refused": REFUSED, "embedded": ["nano"]})
+        return
+    rows = [[name, ", ".join(how)] for name, how in found.items()]
+    show(table(["family (model_type)", "edge scores compared with"], rows))
+    show("\nOf each also: full and empty circuit, single edges removed, the stream as the sum of its sources.")
+    show("circuitune check MODEL tries all of it on your own checkpoint; docs/families.md adds a family.")
+    show(f"Refused by name: {', '.join(sorted(REFUSED))}.")

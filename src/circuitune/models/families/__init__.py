@@ -24,6 +24,9 @@ FAMILIES: dict[str, Describe] = {
 }
 """Transformers' `model_type` -> entry. A user adds an own one: ``FAMILIES["my_model"] = describe``."""
 
+REFERENCE = frozenset({"gpt2", "gpt_neox", "llama"})
+"""Families whose scores were compared with the field's reference implementation too (tests/golden)."""
+
 _LINEAR = "its linear attention has no heads that write to the stream one by one"
 _STATE = "it has state-space or recurrent blocks, which are no heads"
 _TWO = "it is an encoder-decoder, whose decoder also reads the encoder"
