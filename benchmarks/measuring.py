@@ -157,15 +157,10 @@ class Child:
 def child(name: str, command: Sequence[str | Path], folder: Path, threads: int) -> Iterator[Child]:
     """Start a child process with that many threads; it ends with the block."""
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **limits, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )
-    try:
-        yield Child(process, folder, name)
-    finally:
-        process.kill()
-        process.wait()
+    environment = {**os.environ, **limits, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    arguments, pipe = [str(part) for part in command], subprocess.PIPE
+    with subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
+        try:
+            yield Child(process, folder, name)
+        finally:
+            process.kill()

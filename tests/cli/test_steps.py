@@ -158,6 +158,7 @@ def test_memory_that_is_no_amount_or_too_little_is_named(
     assert not list(here.glob("discovered/*"))
 
 
+@pytest.mark.slow
 def test_under_torchrun_two_processes_find_what_one_finds(
     here: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -11,7 +11,10 @@ import torch
 from distributed.scored import results
 
 
-@pytest.mark.parametrize(("kind", "family"), [("whole", "gpt2"), ("sharded", "gpt2"), ("sharded", "gemma2")])
+@pytest.mark.parametrize(
+    ("kind", "family"),
+    [("whole", "gpt2"), pytest.param("sharded", "gpt2", marks=pytest.mark.slow), ("sharded", "gemma2")],
+)
 def test_two_processes_agree_with_one(kind: str, family: str, tmp_path: Path):
     script = Path(__file__).with_name("scored.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

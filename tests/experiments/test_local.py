@@ -23,6 +23,7 @@ def children() -> list[psutil.Process]:
     return [process for process in alive if "spawn_main" in " ".join(process.cmdline())]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_bytes_of_one(model: Path, tmp_path: Path, finished: tuple[Run, Plan]):
     run, jobs = tiny.prepared(freeze(tiny.recipe(model, tmp_path)), tmp_path / "run")
     some = [jobs.pairs, jobs.phase1[0], jobs.tuning[0], jobs.phase1_circuits[0]]

@@ -32,7 +32,14 @@ def start(model: Path, folder: Path, stderr: int = subprocess.DEVNULL) -> subpro
     recipe = folder / "tiny.yaml"
     recipe.write_text(tiny.RECIPE)
     command = [*COMMAND, "--recipe", str(recipe), "--model", str(model), "--out", str(folder / "run")]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        start_new_session=True,
+        # A shell that starts the tests in the background lets them ignore SIGINT, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def appears(pattern: str, folder: Path, process: subprocess.Popen[bytes]) -> None:
@@ -55,6 +62,7 @@ def kill(process: subprocess.Popen[bytes], workers_too: bool) -> None:
     psutil.wait_procs(workers, timeout=60)
 
 
+@pytest.mark.slow
 def test_killed_while_training_and_while_scoring(model: Path, expected: dict[str, bytes], tmp_path: Path):
     moments = [
         ("jobs/train-tune-seed0-*/checkpoints/step-00002", False),
