@@ -33,6 +33,10 @@ class PairOptions:
     "What stands before every bare answer of the file, such as a space."
     strict: bool = False
     "Stop if any row breaks a rule, in place of leaving it out."
+    chat: bool = False
+    "Put the prompts into the tokenizer's chat template."
+    multi_token: bool = False
+    "Keep answers of several tokens."
     part: Part | None = None
     "Which split to use; by default the circuit split of a task and all rows of a file (train: validation)."
 
@@ -80,7 +84,10 @@ def load_pairs(
     from circuitune.experiments.inputs import complete_wrong, metric_for, require_context
     from circuitune.tasks.checks import check
 
-    checked = check(read_source(options), tokenizer, strict=options.strict)
+    source = read_source(options)
+    if options.chat:
+        source = source.chat(tokenizer)
+    checked = check(source, tokenizer, multi_token=options.multi_token, strict=options.strict)
     report_left_out(checked.left_out)
     pairs = checked.pairs
     require_context(pairs, model, tokenizer)

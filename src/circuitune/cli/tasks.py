@@ -98,8 +98,6 @@ def check_pairs(
     columns: str | None = None,
     corruption: Literal["another-row", "token"] | None = None,
     seed: int = 0,
-    chat: bool = False,
-    multi_token: bool = False,
     out: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -124,10 +122,6 @@ def check_pairs(
         For prompts without a corruption: another row of equal length, or one token replaced by one like it.
     seed: int
         Of the corruptions.
-    chat: bool
-        Put the prompts into the tokenizer's chat template.
-    multi_token: bool
-        Keep answers of several tokens.
     out: Path
         Where to write the rows that pass, as JSONL.
     json: bool
@@ -142,9 +136,9 @@ def check_pairs(
         raise InputError("--columns and --corruption belong to a file; a task's pairs are complete.")
     _, tokenizer = load_model(model)
     pairs = _read(options, mapped, corruption, seed, tokenizer)
-    if chat:
+    if options.chat:
         pairs = pairs.chat(tokenizer)
-    checked = check(pairs, tokenizer, multi_token=multi_token, strict=options.strict)
+    checked = check(pairs, tokenizer, multi_token=options.multi_token, strict=options.strict)
     if out is not None:
         checked.pairs.to_jsonl(out)
     _report(checked, out, json)
