@@ -116,6 +116,16 @@ def test_files_give_back_what_was_saved(tmp_path: Path):
     assert torch.equal(again.scores.values, whole.values)
 
 
+def test_a_circuit_keeps_the_means_and_not_the_scores_of_every_pair():
+    whole = scores()
+    assert whole.examples is not None
+    for circuit in (whole.top(0.2), whole.threshold(0.5), whole.greedy(0.2), whole.top_nodes(2)):
+        assert circuit.scores is not None
+        assert circuit.scores.examples is None
+        assert torch.equal(circuit.scores.values, whole.values)
+        assert circuit.scores.settings == whole.settings
+
+
 def test_saving_twice_gives_the_same_bytes(tmp_path: Path):
     for name in ("a", "b"):
         scores().save(tmp_path / name)

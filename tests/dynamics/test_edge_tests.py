@@ -1,5 +1,6 @@
 """Planted changes are found, and where nothing changed the tests say so at their nominal rate."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from circuitune.circuits.graph import Graph
 from circuitune.circuits.scores import EdgeScores
 from circuitune.core.errors import InputError
 from circuitune.core.statistics import wilson
+from circuitune.dynamics import edge_tests as module
 from circuitune.dynamics.edge_tests import edge_tests, false_positives, unit_examples
 from circuitune.dynamics.nulls import disjoint_splits
 from dynamics.strategies import GRAPHS, sampled, scores_of
@@ -91,6 +93,22 @@ def test_where_noise_chooses_the_edges_the_family_of_all_is_the_safe_one():
     chosen, safe = (false_positives(noise, 60, 0.1, family=family) for family in ("union", "all"))
     assert chosen.single.estimate > 0.08
     assert safe.tested_count <= chosen.tested_count
+
+
+def test_halves_are_let_go_after_their_test(monkeypatch):
+    halves: list[weakref.ref[torch.Tensor]] = []
+    most = []
+
+    def watched(scores, parts, *, seed):
+        made = disjoint_splits(scores, parts, seed=seed)
+        halves.extend(weakref.ref(part.examples) for part in made)
+        most.append(sum(half() is not None for half in halves))
+        return made
+
+    monkeypatch.setattr(module, "disjoint_splits", watched)
+    false_positives(sampled(heavy(1), 12, 1.0, 1), 10)
+    assert len(most) == 10
+    assert max(most) <= 4  # those just made, and those of the draw before
 
 
 def test_unit_examples_average_to_the_unit_map():

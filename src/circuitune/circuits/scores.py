@@ -1,7 +1,7 @@
 """The two results everything else is made of: scores of all edges, and the circuit cut from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -87,7 +87,8 @@ class EdgeScores:
         return self._cut(mask, {"selection": "top_nodes", "size": count})
 
     def _cut(self, mask: Tensor, selection: Mapping[str, Any]) -> "Circuit":
-        return Circuit(prune(mask, self.graph), self.graph, self, {**self.settings, **selection})
+        means = replace(self, examples=None)  # a circuit kept must not keep the scores of every pair
+        return Circuit(prune(mask, self.graph), self.graph, means, {**self.settings, **selection})
 
     def collapse(self, how: Literal["sum", "max", "l1"] = "sum") -> "EdgeScores":
         """Merge the q, k and v edges into a head: signed sum (can cancel), largest magnitude, sum of magnitudes."""
@@ -134,7 +135,7 @@ class Circuit:
     Attributes:
         mask: bool [sources, destinations].
         graph: names of rows and columns.
-        scores: the scores it was cut from, or None (set operations, imported or planted circuits).
+        scores: the mean scores it was cut from, or None (set operations, imported or planted circuits).
         settings: how it was made.
     """
 

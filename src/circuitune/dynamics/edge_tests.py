@@ -206,17 +206,13 @@ def false_positives(
         )
     rng = numpy_generator(seed, "false positives")
     halves = (disjoint_splits(scores, 2, seed=derived_seed(seed, "halves", draw)) for draw in range(draws))
-    tests = [edge_tests(one, other, size, paired=False, family=family, level=level) for one, other in halves]
-    single = sum(len(test.p) > 0 and bool(rng.choice(test.p) < level) for test in tests)
-    found = sum(test.significant_count > 0 for test in tests)
-    return FalsePositives(
-        draws,
-        wilson(single, draws),
-        wilson(found, draws),
-        sum(test.raw_count for test in tests) / draws,
-        sum(test.tested_count for test in tests) / draws,
-        level,
-    )
+    counts = np.zeros(4, dtype=np.int64)
+    for one, other in halves:  # one test at a time: each holds two halves of all pairs' scores while it runs
+        test = edge_tests(one, other, size, paired=False, family=family, level=level)
+        single = len(test.p) > 0 and bool(rng.choice(test.p) < level)
+        counts += [single, test.significant_count > 0, test.raw_count, test.tested_count]
+    singles, found, raw, tested = counts.tolist()
+    return FalsePositives(draws, wilson(singles, draws), wilson(found, draws), raw / draws, tested / draws, level)
 
 
 def unit_examples(scores: EdgeScores, edges: Bool[Tensor, "S R"]) -> Float[Tensor, "n U"]:
