@@ -1,3 +1,4 @@
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 import circuitune
-from circuitune.tasks.registry import names, task
+from circuitune.tasks.pairs import PairSet
+from circuitune.tasks.registry import TASKS, task
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -26,6 +28,12 @@ def letter_tokenizer() -> PreTrainedTokenizerBase:
 
 
 @pytest.fixture(scope="session")
+def small_tasks() -> dict[str, PairSet]:
+    """Every task of ours, 300 rows of each."""
+    return {name: small(name) for name in TASKS}
+
+
+@pytest.fixture(scope="session")
 def digit_tokenizer() -> PreTrainedTokenizerBase:
     """Splits numbers into digits, as Qwen's does: a space, words with their space, single digits and signs."""
     return word_tokenizer(r"\d| ?[^\W\d]+| ?[^\s\w]|\s")
@@ -40,14 +48,26 @@ def group_tokenizer() -> PreTrainedTokenizerBase:
 def word_tokenizer(pattern: str) -> PreTrainedTokenizerBase:
     """Every match of the pattern in our tasks is a token, whatever follows."""
     splitter = pre_tokenizers.Split(Regex(pattern), "isolated")
-    texts = {text for name in names() for pair in task(name, size=1_000) for text in (pair.clean, pair.answer)}
-    words = {word for text in texts for word, _ in splitter.pre_tokenize_str(text)} | set("0123456789 ")
-    words |= {str(number) for number in range(1_000)}
+    words = {word for word, _ in splitter.pre_tokenize_str(all_text())} | set("0123456789 ")
+    words |= {f"{number:0{width}d}" for width in (1, 2, 3) for number in range(10**width)}
     vocabulary = {word: place for place, word in enumerate(["<unk>", *sorted(words)])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = splitter
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
+@cache
+def all_text() -> str:
+    """Prompts and answers of every task."""
+    pairs = [pair for name in TASKS for pair in small(name)]
+    return "\n".join(f"{pair.clean}\n{pair.corrupted}\n{pair.answer}" for pair in pairs)
+
+
+@cache
+def small(name: str) -> PairSet:
+    """300 rows of a task, quickly made."""
+    return task(name, size=300, **({"largest_start": 30} if name == "sequence" else {}))
 
 
 CHAT_TEMPLATE = (

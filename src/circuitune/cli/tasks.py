@@ -129,17 +129,18 @@ def check_pairs(
     """
     from circuitune.tasks.checks import check
 
-    if out is not None:
-        _require_file(out, "good.jsonl")
     options, mapped = _with_file(source, file), _columns(columns)
     if options.task is not None and (mapped or corruption is not None):
         raise InputError("--columns and --corruption belong to a file; a task's pairs are complete.")
+    if options.part is not None:
+        raise InputError("--part belongs to the steps that use pairs; a check is of all rows.")
     _, tokenizer = load_model(model)
     pairs = _read(options, mapped, corruption, seed, tokenizer)
     if options.chat:
         pairs = pairs.chat(tokenizer)
     checked = check(pairs, tokenizer, multi_token=options.multi_token, strict=options.strict)
     if out is not None:
+        _require_file(out, "good.jsonl")  # makes its folder, so not before there is something to write
         checked.pairs.to_jsonl(out)
     _report(checked, out, json)
 
@@ -178,15 +179,22 @@ def _about(name: str) -> dict[str, Any]:
         pair = task(name, **short)[0]
     except InputError as error:  # an installed package's task that cannot be used hides no other
         return {"parameters": {}, "example": str(error)}
+    except Exception as error:  # whatever a foreign task raises while it generates
+        return {"parameters": {}, "example": f"This task fails ({type(error).__name__}: {error})."}
     return {"parameters": known, "example": f"{pair.clean}|{pair.answer}"}
 
 
 def _require_file(out: Path, example: str) -> None:
     """InputError where this is no file that can be written."""
     from circuitune.core.atomic import ensure_writable_folder
+    from circuitune.tasks.formats import JSON_LINES
 
     if out.is_dir():
         raise InputError(f"--out {out} is a folder; name a file, such as {out / example}.")
+    if out.suffix.lower() not in JSON_LINES:
+        raise InputError(
+            f"--out {out} must end in .jsonl, by which it is read again; such as {out.with_suffix('.jsonl')}."
+        )
     ensure_writable_folder(out.parent)
 
 
@@ -206,7 +214,9 @@ def _columns(columns: str | None) -> dict[str, str]:
     """``clean=src,answer=tgt`` as a mapping; InputError where a part has no equals sign."""
     mapped: dict[str, str] = {}
     for part in columns.split(",") if columns else ():
-        ours, equals, theirs = part.strip().partition("=")
+        ours, equals, theirs = (word.strip() for word in part.partition("="))
+        if ours in mapped:
+            raise InputError(f"--columns {columns} maps {ours} twice; map each column once.")
         if not equals or not ours or not theirs:
             raise InputError(f"--columns {columns} is not OURS=THEIRS,...; write for example clean=src,answer=tgt.")
         mapped[ours] = theirs

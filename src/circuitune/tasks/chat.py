@@ -47,11 +47,14 @@ def wrapped(pairs: PairSet, tokenizer: ChatTokenizer) -> PairSet:
     def reply(text: str) -> str:
         return lead + text.lstrip()
 
+    def asked(prompt: str) -> str:  # a missing corruption stays missing, for `check` to say so
+        return _asked(prompt, tokenizer).removeprefix(start) if prompt else ""
+
     def one(pair: Pair) -> Pair:
         return replace(
             pair,
-            clean=_asked(pair.clean, tokenizer).removeprefix(start),
-            corrupted=_asked(pair.corrupted, tokenizer).removeprefix(start),
+            clean=asked(pair.clean),
+            corrupted=asked(pair.corrupted),
             answer=reply(pair.answer),
             wrong=None if pair.wrong is None else reply(pair.wrong),
             answer_set=None if pair.answer_set is None else tuple(map(reply, pair.answer_set)),
@@ -91,6 +94,8 @@ def _doubled_start(text: str, tokenizer: ChatTokenizer) -> str:
 def _lead(pair: Pair, tokenizer: ChatTokenizer) -> str:
     """The white space between the generation prompt and a reply, as the template writes a whole conversation."""
     bare, asked = pair.answer.strip(), _asked(pair.clean, tokenizer)
+    if not bare:
+        return ""
     conversation = [{"role": "user", "content": pair.clean}, {"role": "assistant", "content": bare}]
     whole = _rendered(conversation, tokenizer, generation=False)
     before = whole.removeprefix(asked).partition(bare)[0]

@@ -61,6 +61,10 @@ def read_pairs(
     """
     path = Path(path)
     if _is_ours(path):
+        if columns or corruption is not None or answer_prefix is not None:
+            raise InputError(
+                f"{path} was written by circuitune and is complete; leave out columns, corruption and answer prefix."
+            )
         return read_jsonl(path)
     table = _renamed(path, read_table(path), columns or {})
     if not table.rows:
@@ -93,12 +97,15 @@ def _renamed(path: Path, table: Table, columns: Mapping[str, str]) -> Table:
         if table.rows and theirs not in table.rows[0][1]:
             found = ", ".join(map(repr, table.rows[0][1]))
             raise InputError(f"{path} has no column {theirs!r} for {name}; it has {found}.")
-    if not columns and table.rows and set(_TRL.values()) <= table.rows[0][1].keys() - {"clean"}:
-        columns = {name: theirs for name, theirs in _TRL.items() if name not in table.rows[0][1]}
+    if len(set(columns.values())) < len(columns):
+        raise InputError(f"{path}: one column is mapped to two of ours; map each once.")
+    if table.rows and set(_TRL.values()) <= table.rows[0][1].keys() - {"clean", *columns.values()}:
+        columns = {**{name: theirs for name, theirs in _TRL.items() if name not in table.rows[0][1]}, **columns}
     if not columns:
         return table
     ours = {theirs: name for name, theirs in columns.items()}
-    kept = ours.keys() | {name for name in COLUMNS if name not in columns}
+    taken = {*columns, *(ANSWER_COLUMNS if set(ANSWER_COLUMNS) & columns.keys() else ())}
+    kept = ours.keys() | {name for name in COLUMNS if name not in taken}
     rows = [(n, {ours.get(key, key): cells[key] for key in cells if key in kept}) for n, cells in table.rows]
     return replace(table, rows=rows)
 
@@ -171,9 +178,13 @@ def _with_known_wrong(pairs: PairSet, prefix: str | None) -> PairSet:
     rows: list[Pair] = []
     for pair in pairs:
         solved = recognise(pair.corrupted) if pair.wrong is None and pair.wrong_id is None else None
-        wrong = pair.wrong if solved is None else _following(pair.clean, solved.answer, prefix)
-        rows.append(replace(pair, wrong=wrong))
-    return replace(pairs, pairs=tuple(rows))
+        if solved is not None:
+            own = "" if solved.answer_set is not None and prefix is None else prefix
+            pair = replace(pair, wrong=_following(pair.clean, solved.answer, own))
+        rows.append(pair)
+    if tuple(rows) == pairs.pairs:
+        return pairs
+    return replace(pairs, pairs=tuple(rows), settings={**pairs.settings, "wrong": "computed"})
 
 
 def _filled(cells: Mapping[str, object], column: str) -> bool:

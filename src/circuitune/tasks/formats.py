@@ -119,7 +119,8 @@ def _parquet(path: Path) -> Table:
 def _folder(path: Path) -> Table:
     if (path / "dataset_dict.json").is_file():
         splits = sorted(inner.name for inner in path.iterdir() if inner.is_dir())
-        raise InputError(f"{path} holds the splits {', '.join(splits)}; name one, such as {path / splits[0]}.")
+        if splits:
+            raise InputError(f"{path} holds the splits {', '.join(splits)}; name one, such as {path / splits[0]}.")
     if not all((path / name).is_file() for name in _FOLDER):
         raise InputError(
             f"{path} cannot be read: it is a folder that holds no saved dataset ({_FOLDER[0]}); give a file, or a "

@@ -1,5 +1,6 @@
 """Other pairs like these: some resampled (is a circuit robust?), or disjoint parts (is it stable?)."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -20,23 +21,27 @@ def perturbed(
     seed: int = 0,
     *,
     tokenizer: Tokenizer | None = None,
+    multi_token: bool = False,
     avoid: Iterable[PairSet] = (),
 ) -> PairSet:
     """The same set with a random share of its pairs resampled by the noise of their task, the others kept in place.
 
     A resampled pair is of the same kind (operator, kind of sequence, ...), its numbers, names or years are drawn
-    anew, and neither of its prompts is a prompt of the set.
+    anew, and neither of its prompts is a prompt of the set; only a corruption that many pairs of the set share, as
+    in greater_than, may come again. A pair for which 100 draws find nothing new (all geometric sequences may be
+    there already) is kept, and another taken in its place.
 
     Args:
         pairs: of a task, or a part or sample of one.
         share: of the pairs, above 0 and at most 1; the study takes 0.1 to 0.9.
         seed: of the choice and the noise.
         tokenizer: if given, resampled pairs hold its rules (`check`), so that the set keeps its size.
+        multi_token: as in `check`: answers of several tokens are allowed.
         avoid: sets whose prompts must not come up either, such as the train part.
 
     Raises:
-        InputError: pairs of no task, prompts in a chat template, a share outside its range, or a pair for which
-            100 draws found nothing new.
+        InputError: pairs of no task, prompts in a chat template, a share outside its range, or too few pairs for
+            which 100 draws found something new.
     """
     made = made_by(pairs)
     if not isinstance(made, Perturbable) or "chat" in pairs.settings:
@@ -47,24 +52,51 @@ def perturbed(
         raise InputError(f"A share of {share} was asked for; give a number above 0, at most 1.")
     draw = Draw(seed, "perturb", str(share))
     rows = list(pairs)
-    existing = {text for one in (pairs, *avoid) for pair in one for text in (pair.clean, pair.corrupted)}
-    for place in sorted(draw.some(range(len(rows)), round(share * len(rows)))):
-        rows[place] = _resampled(rows[place], made, existing, tokenizer, draw)
-        existing.update((rows[place].clean, rows[place].corrupted))
+    elsewhere = {text for one in avoid for pair in one for text in (pair.clean, pair.corrupted)}
+    existing = elsewhere | {text for pair in rows for text in (pair.clean, pair.corrupted)}
+    shared = _shared_corruptions(rows) - elsewhere
+    wanted, done = round(share * len(rows)), 0
+    for place in draw.shuffled(range(len(rows))):
+        if done == wanted:
+            break
+        new = _resampled(rows[place], made, existing, shared, tokenizer, multi_token, draw)
+        if new is not None:
+            rows[place], done = new, done + 1
+            existing.update((new.clean, new.corrupted))
+    if done < wanted:
+        raise InputError(
+            f"{pairs.name}: {TRIES} draws each found {done} new pairs and {wanted} were asked for; "
+            "perturb a smaller share, or take a larger range."
+        )
     settings = {**pairs.settings, "perturbed": share, "perturb_seed": seed}
     return replace(pairs, pairs=tuple(rows), settings=settings)
 
 
-def _resampled(pair: Pair, made: Perturbable, existing: set[str], tokenizer: Tokenizer | None, draw: Draw) -> Pair:
+def _shared_corruptions(rows: Sequence[Pair]) -> set[str]:
+    """Corruptions of two prompts or more that are no prompt themselves."""
+    corruptions = Counter(corrupted for corrupted, _ in {(pair.corrupted, pair.clean) for pair in rows})
+    return {text for text, count in corruptions.items() if count > 1} - {pair.clean for pair in rows}
+
+
+def _resampled(
+    pair: Pair,
+    made: Perturbable,
+    existing: set[str],
+    shared: set[str],
+    tokenizer: Tokenizer | None,
+    multi_token: bool,
+    draw: Draw,
+) -> Pair | None:
+    """A new pair like this one; None where chance finds none."""
     for _ in range(TRIES):
         new = made.fresh(pair, draw)
-        if new is None or new.clean in existing or new.corrupted in existing or new.answer == new.wrong:
+        if new is None or new.clean in existing or new.answer == new.wrong:
             continue
-        if tokenizer is None or broken_rule(new, tokenizer) is None:
+        if new.corrupted in existing and new.corrupted not in shared:
+            continue
+        if tokenizer is None or broken_rule(new, tokenizer, multi_token) is None:
             return new
-    raise InputError(
-        f"{TRIES} draws found no new pair like {pair.clean!r}; perturb a smaller share, or take a larger range."
-    )
+    return None
 
 
 def disjoint_splits(pairs: PairSet, count: int, seed: int = 0) -> list[PairSet]:

@@ -111,7 +111,7 @@ def parameters(name: str) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(kind(name))}
 
 
-def make(name: str, **parameters: Any) -> Task:
+def make(name: str, /, **parameters: Any) -> Task:
     """A task with its parameters; InputError as in `task`."""
     chosen = kind(name)
     known = [field.name for field in dataclasses.fields(chosen)]
@@ -121,11 +121,13 @@ def make(name: str, **parameters: Any) -> Task:
     return chosen(**parameters)
 
 
-def task(name: str, *, seed: int = 0, **parameters: Any) -> PairSet:
+def task(name: str, /, *, seed: int = 0, **parameters: Any) -> PairSet:
     """The pairs of a task, such as ``task("add_sub", limit=200)``; same arguments, same bytes.
 
     InputError names the tasks, the task's parameters or a parameter's range where a request does not fit.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"{name}: seed must be a whole number, not {seed!r}.")
     return make(name, **parameters).generate(seed)
 
 
@@ -170,4 +172,7 @@ def _loaded(entry: EntryPoint) -> type[Task]:
         raise InputError(
             f"{origin} is not a dataclass with name = {entry.name!r} and generate(seed); see the page on tasks."
         )
+    open_fields = [field.name for field in dataclasses.fields(found) if field.default is dataclasses.MISSING]
+    if open_fields:
+        raise InputError(f"{origin} has parameters without a default ({', '.join(open_fields)}); give each one.")
     return cast(type[Task], found)
