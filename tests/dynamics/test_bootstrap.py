@@ -51,6 +51,14 @@ def test_the_same_pairs_are_drawn_together_and_others_are_not():
         assert not torch.equal(one.values, apart.values)
 
 
+def test_maps_without_a_digest_are_drawn_apart():
+    """No digest says nothing about the pairs, so two maps without one are not taken for the same pairs."""
+    scores = sampled(scores_of(SERIAL, 1), 12, 1.0, 2)
+    for settings in ({}, {"pairs_digest": None}):
+        bare = replace(scores, settings=settings)
+        assert all(not torch.equal(one.values, other.values) for one, other in resampled([bare, bare], 5))
+
+
 def test_the_same_seed_gives_the_same_bytes():
     scores = sampled(scores_of(SERIAL, 1), 12, 1.0, 2)
 

@@ -172,6 +172,11 @@ def test_other_pairs_are_refused_unless_asked_for():
     with pytest.raises(InputError, match=r"different pairs.*paired=False"):
         edge_tests(one, other)
     assert not edge_tests(one, other, paired=False).paired
+    bare = replace(scores, settings={})
+    for two in ((bare, bare), (scores, bare)):
+        with pytest.raises(InputError, match=r"not known to be of the same pairs.*no pairs_digest.*paired=False"):
+            edge_tests(*two)
+    assert "pairs_digest" not in disjoint_splits(bare, 2)[0].settings
     with pytest.raises(InputError, match=r"per_example=True"):
         edge_tests(scores, replace(scores, examples=None))
     with pytest.raises(InputError, match="different graphs"):

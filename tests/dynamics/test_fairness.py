@@ -54,6 +54,8 @@ SPLITS = Null("split", "ratio", tuple(2 + n / 100 for n in range(10)))  # at mos
         (Interval(3.0, 2.2, 4.0), [SEEDS, SPLITS], "more than chance"),
         (Interval(2.0, 1.5, 4.0), [SEEDS], "more than chance"),
         (Interval(2.0, 1.5, 4.0), [SEEDS, SPLITS], "not enough to say"),
+        (Interval(1.1, 1.5, 4.0), [SEEDS], "not enough to say"),  # resamples lie higher than the estimate
+        (Interval(2.0, 2.2, 4.0), [SEEDS, SPLITS], "not enough to say"),
         (Interval(1.8, 1.5, 2.0), [SEEDS, SPLITS], "no more than chance"),
         (Interval(1.0, 0.5, 1.1), [SEEDS], "no more than chance"),
         (Undefined("no reason"), [SEEDS], "not enough to say"),
@@ -75,6 +77,8 @@ def test_the_sentence_gives_the_numbers_or_what_is_missing():
         "More than chance: 3 [2.2, 4] against at most 1.19 (seed), 2.09 (split) in 97.5 % of comparisons where only "
         "chance differs."
     )
+    raised = verdict(Interval(1.1, 1.5, 4.0), [SEEDS]).sentence
+    assert raised.startswith("Not enough to say: the estimate does not exceed every bound, 1.1 [1.5, 4]")
     few = verdict(Interval(3.0, 2.2, 4.0), [Null("seed", "ratio", (1.0,) * 3)])
     assert few.sentence == "Not enough to say: the seed null has 3 comparisons, and 10 are needed."
 

@@ -1,5 +1,6 @@
 """The null between seeds is the same comparison, once per pair of seeds; nulls of all kinds share one form."""
 
+import math
 from itertools import combinations
 
 import pytest
@@ -73,9 +74,15 @@ def test_all_nulls_have_one_form():
 
 def test_a_null_is_summed_up_by_hand():
     values = Null("seed", "edge_rate", (1.0, 2.0, 3.0, 6.0))
-    assert (values.mean, values.quantile(0.5), values.share_as_large(3.0)) == (3.0, 2.5, 0.5)
-    empty = Null("seed", "ratio", (), undefined=3)
-    assert empty.mean is empty.quantile(0.5) is empty.share_as_large(1.0) is None
+    assert (values.mean, values.quantile(0.5), values.quantile(0.51)) == (3.0, 2.0, 3.0)
+    empty = Null("seed", "ratio", ())
+    assert empty.mean is empty.quantile(0.5) is None
+
+
+def test_a_comparison_without_a_value_counts_as_infinitely_large():
+    some = Null("seed", "ratio", (1.0, 2.0, 3.0), undefined=2)
+    assert [some.quantile(level) for level in (0.2, 0.6, 0.61, 1.0)] == [1.0, 3.0, math.inf, math.inf]
+    assert some.mean is None
 
 
 def test_comparisons_without_a_value_are_counted():

@@ -128,13 +128,16 @@ def edge_tests(
         level: below which q counts.
 
     Raises:
-        InputError: scores without examples, of different graphs, or of other pairs where ``paired``.
+        InputError: scores without examples, of different graphs, or of other pairs (or without their digest) where
+            ``paired``.
     """
     require_same_graph(before.graph, after.graph)
     if paired and not same_pairs(before, after):
+        unknown = any(scores.settings.get("pairs_digest") is None for scores in (before, after))
         raise InputError(
-            "The two maps are of different pairs, so their pairs cannot be subtracted one from another; attribute "
-            "both models on the same pairs, or ask for the unpaired test with paired=False."
+            f"The two maps are {'not known to be of the same' if unknown else 'of different'} pairs"
+            f"{' (settings hold no pairs_digest)' if unknown else ''}, so their pairs cannot be subtracted one from "
+            "another; attribute both models on the same pairs, or ask for the unpaired test with paired=False."
         )
     first, second = before.top(size), after.top(size)
     union = (first | second).mask

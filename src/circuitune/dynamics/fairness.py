@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from circuitune.core.errors import InputError
 from circuitune.core.statistics import Interval, Undefined
 from circuitune.dynamics.change import Change
@@ -102,13 +100,15 @@ class Verdict:
 def verdict(observed: Interval | Undefined, nulls: Sequence[Null]) -> Verdict:
     """Is a measure from before to after larger than where nothing but chance differs?
 
-    The rule, in this order. A null's bound is the smallest value that 97.5 % of its comparisons do not exceed; a
-    value that is not defined (no node changed) counts as infinitely large.
+    The rule, in this order. A null's bound is the smallest value that 97.5 % of its comparisons do not exceed
+    (`Null.quantile`); a value that is not defined (no node changed) counts as infinitely large. Resampling adds
+    noise that moves edges, so intervals of a rate lie higher than its estimate, and may lie wholly above it, while
+    a null's values are estimates themselves: a change must exceed the bounds as an estimate too.
 
     - *not enough to say*: the measure has no interval, there is no null, or a null has fewer than 10
       comparisons or so many undefined ones that its bound is infinite;
-    - *more than chance*: the whole interval lies above the bound of every null;
-    - *no more than chance*: the whole interval lies at or below the bound of some null;
+    - *more than chance*: the estimate and the whole interval lie above the bound of every null;
+    - *no more than chance*: the estimate and the whole interval lie at or below the bound of some null;
     - *not enough to say*: otherwise.
 
     Args:
@@ -121,7 +121,7 @@ def verdict(observed: Interval | Undefined, nulls: Sequence[Null]) -> Verdict:
     names = {null.measure for null in nulls}
     if len(names) > 1 or not names <= MEASURES.keys() - {"edge_jaccard", "node_jaccard"}:
         raise InputError(f"A verdict is on one rate or ratio and its nulls; got nulls of {', '.join(sorted(names))}.")
-    bounds = [_bound(null) for null in nulls]
+    bounds = [math.inf if (bound := null.quantile(TAIL)) is None else bound for null in nulls]
     missing = _missing(observed, nulls, bounds)
     if missing or isinstance(observed, Undefined):
         return Verdict("not enough to say", f"Not enough to say: {missing}.")
@@ -130,17 +130,16 @@ def verdict(observed: Interval | Undefined, nulls: Sequence[Null]) -> Verdict:
         f"{observed.estimate:.3g} [{observed.low:.3g}, {observed.high:.3g}] against at most {listed} in 97.5 % of "
         "comparisons where only chance differs"
     )
-    if observed.low > max(bounds):
+    if min(observed.low, observed.estimate) > max(bounds):
         return Verdict("more than chance", f"More than chance: {numbers}.")
-    if observed.high <= max(bounds):
+    if max(observed.high, observed.estimate) <= max(bounds):
         return Verdict("no more than chance", f"No more than chance: {numbers}.")
-    return Verdict("not enough to say", f"Not enough to say: the interval reaches over a bound, {numbers}.")
-
-
-def _bound(null: Null) -> float:
-    """The smallest value that 97.5 % of the comparisons do not exceed; infinite where too many are undefined."""
-    values = [*null.values, *[math.inf] * null.undefined]
-    return float(np.quantile(values, TAIL, method="inverted_cdf")) if values else math.inf
+    why = (
+        "the estimate does not exceed every bound"
+        if observed.low > max(bounds)
+        else "the interval reaches over a bound"
+    )
+    return Verdict("not enough to say", f"Not enough to say: {why}, {numbers}.")
 
 
 def _missing(observed: Interval | Undefined, nulls: Sequence[Null], bounds: Sequence[float]) -> str:

@@ -7,6 +7,7 @@ to after says something only in so far as it is larger. `Null` puts every kind o
     nulls = [null("seed", pairwise, "edge_rate"), null("rewired", rewired_overlaps(before, after), "edge_rate")]
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -34,6 +35,9 @@ circuits rewired with their degrees kept, or random circuits of their size."""
 class Null:
     """One measure of change where nothing but chance differs.
 
+    A comparison that does not define the measure (no node changed, so edges changed infinitely more) counts as
+    infinitely large.
+
     Attributes:
         kind: what differs.
         measure: a name in `measures.MEASURES`.
@@ -48,16 +52,13 @@ class Null:
 
     @property
     def mean(self) -> float | None:
-        """Mean of the values; None without any."""
-        return float(np.mean(self.values)) if self.values else None
+        """Mean over all comparisons; None without any, and where `undefined` says that some have no value."""
+        return float(np.mean(self.values)) if self.values and not self.undefined else None
 
     def quantile(self, level: float) -> float | None:
-        """A quantile of the values (interpolated); None without any."""
-        return float(np.quantile(self.values, level)) if self.values else None
-
-    def share_as_large(self, observed: float) -> float | None:
-        """Share of the values that are at least the observed one; None without any."""
-        return float(np.mean(np.asarray(self.values) >= observed)) if self.values else None
+        """The smallest value that this share of all comparisons does not exceed (or infinity); None without any."""
+        values = [*self.values, *[math.inf] * self.undefined]
+        return float(np.quantile(values, level, method="inverted_cdf")) if values else None
 
 
 def null(kind: NullKind, overlaps: Iterable[Overlap], measure: str) -> Null:
@@ -163,7 +164,8 @@ def null_rows(
 
 def _part(scores: EdgeScores, chosen: Tensor, number: int, parts: int, seed: int) -> EdgeScores:
     examples = require_examples(scores)[chosen]
-    digest = f"{scores.settings.get('pairs_digest')}, part {number + 1} of {parts}, seed {seed}"
-    settings = {**scores.settings, "pairs": len(examples), "pairs_digest": digest}
+    settings = {**scores.settings, "pairs": len(examples)}
+    if (whole := settings.get("pairs_digest")) is not None:  # parts of unknown pairs are unknown pairs
+        settings["pairs_digest"] = f"{whole}, part {number + 1} of {parts}, seed {seed}"
     values = examples.double().mean(0).float()
     return replace(scores, values=values, completeness=None, examples=examples, settings=settings)

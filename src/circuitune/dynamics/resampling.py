@@ -39,16 +39,19 @@ def require_examples(scores: EdgeScores) -> Float[Tensor, "n S R"]:
 
 
 def same_pairs(first: EdgeScores, second: EdgeScores) -> bool:
-    """Whether two maps are of the same pairs in the same order, by number and digest."""
-    digests = [scores.settings.get("pairs_digest") for scores in (first, second)]
-    return digests[0] == digests[1] and len(require_examples(first)) == len(require_examples(second))
+    """Whether two maps are known to be of the same pairs in the same order, by number and digest.
+
+    Maps that hold no digest (foreign ones, or built by hand) may be of any pairs, so they equal none.
+    """
+    one, other = (scores.settings.get("pairs_digest") for scores in (first, second))
+    return one is not None and one == other and len(require_examples(first)) == len(require_examples(second))
 
 
 def resampled(maps: Sequence[EdgeScores], resamples: int = RESAMPLES, *, seed: int = 0) -> Iterator[list[EdgeScores]]:
     """Bootstrap over pairs: n pairs drawn with replacement, and the maps of their means, one list per resample.
 
     Maps of the same pairs (by their digest) get the same draws, so that comparisons stay paired; maps of other
-    pairs are drawn independently.
+    pairs, or without a digest, are drawn independently.
 
     Args:
         maps: scores of one graph, with their examples.
@@ -60,7 +63,7 @@ def resampled(maps: Sequence[EdgeScores], resamples: int = RESAMPLES, *, seed: i
     """
     for scores in maps:
         require_same_graph(maps[0].graph, scores.graph)
-    weights = [_draws(scores, resamples, seed) for scores in maps]
+    weights = [_draws(scores, place, resamples, seed) for place, scores in enumerate(maps)]
     flat = [require_examples(scores).flatten(1).float() for scores in maps]
     rows = max(1, _CHUNK_BYTES // (4 * sum(examples.shape[1] for examples in flat)))
     for start in range(0, resamples, rows):
@@ -69,10 +72,11 @@ def resampled(maps: Sequence[EdgeScores], resamples: int = RESAMPLES, *, seed: i
             yield [_like(scores, value) for scores, value in zip(maps, values, strict=True)]
 
 
-def _draws(scores: EdgeScores, resamples: int, seed: int) -> Float[Tensor, "B n"]:
+def _draws(scores: EdgeScores, place: int, resamples: int, seed: int) -> Float[Tensor, "B n"]:
     """How often each pair is drawn, over n: multinomial counts with equal chances."""
     n = len(require_examples(scores))
-    rng = numpy_generator(seed, "bootstrap over pairs", scores.settings.get("pairs_digest"))
+    digest = scores.settings.get("pairs_digest")
+    rng = numpy_generator(seed, "bootstrap over pairs", *([place, "no digest"] if digest is None else [digest]))
     return torch.as_tensor(rng.multinomial(n, [1 / n] * n, size=resamples), dtype=torch.float32) / n
 
 
