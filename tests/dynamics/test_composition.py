@@ -47,6 +47,23 @@ def test_a_matched_circuit_is_the_largest_of_at_most_as_many_edges(graph, seed, 
     assert sizes == sorted(sizes)
 
 
+def test_a_matched_circuit_sorts_its_edges_twice_at_most(monkeypatch):
+    """Once to search the size, once to cut; the search itself only prunes. Ties are broken as `top` breaks them."""
+    drawn = scores_of(GRAPHS[1], 0)
+    scores = replace(drawn, values=(2 * drawn.values).round())
+    expected = [matched(scores, edges) for edges in (0, 7, 40)]
+    sizes = [scores.top(n) for n in range(scores.graph.edges + 1)]
+    sorts = []
+    for owner in (torch, torch.Tensor):
+        real = owner.argsort
+        monkeypatch.setattr(owner, "argsort", lambda *a, real=real, **k: (sorts.append(1), real(*a, **k))[1])
+    for edges, circuit in zip((0, 7, 40), expected, strict=True):
+        sorts.clear()
+        assert matched(scores, edges) == circuit
+        assert len(sorts) <= 2
+        assert circuit == [size for size in sizes if len(size) <= edges][-1]
+
+
 @settings(deadline=None, max_examples=25)
 @given(graphs, seeds, seeds, st.sampled_from([1.0, 1e6]))
 def test_merged_scores_do_not_depend_on_a_maps_scale_or_sign(graph, first, second, scale):
