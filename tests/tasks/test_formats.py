@@ -57,7 +57,7 @@ def test_sets_of_answers_are_lists_or_divided_by_bars(tmp_path: Path):
     for path in (listed, tmp_path / "a.csv"):
         (pair,) = read_pairs(path)
         assert (pair.answer_set, pair.wrong_set) == ((" a", " e"), (" b",))
-    with pytest.raises(InputError, match="column answer_set, is .* not a list of texts"):
+    with pytest.raises(InputError, match=r"column answer_set, is .* not a list of texts"):
         read_pairs(write_parquet(tmp_path / "b.parquet", [{**row, "answer_set": [1, 2]}]))
 
 
@@ -130,7 +130,7 @@ def test_a_table_without_rows_and_cells_that_are_no_text(tmp_path: Path):
     with pytest.raises(InputError, match="has no rows"):
         read_pairs(tmp_path / "a.parquet")
     chat = [{"role": "user", "content": "4 + 6 ="}]
-    with pytest.raises(InputError, match="row 1, column clean, is .* not text"):
+    with pytest.raises(InputError, match=r"row 1, column clean, is .* not text"):
         read_pairs(write_parquet(tmp_path / "b.parquet", [{"prompt": chat, "corrupted": "a", "completion": "b"}]))
 
 
