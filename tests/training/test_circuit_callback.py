@@ -2,6 +2,7 @@
 
 import inspect
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -164,6 +165,47 @@ def test_a_resumed_training_goes_on_where_it_was(tmp_path, counted):
     train(tmp_path, adapted(), callback, resume=str(tmp_path / "checkpoint-1"))
     assert list(read_series(tmp_path / "circuits")) == [0, 1, 2]
     assert len(counted) == 3
+
+
+def test_an_adapter_over_another_base_is_another_model(tmp_path, counted):
+    """Fresh adapters are equal whatever lies under them; the frozen weights tell the models apart."""
+    circuits = tmp_path / "circuits"
+    for scale in (1.0, 0.5):
+        model = adapted()
+        model.get_input_embeddings().weight.data.mul_(scale)
+        train(tmp_path / str(scale), model, CircuitCallback(INPUTS, circuits, **OPTIONS), steps=1)
+    assert len(counted) == 4
+
+
+def test_a_loss_of_ones_own_is_never_taken_from_a_file(tmp_path, counted):
+    losses = [
+        lambda logits, clean, answer, wrong: logits.sum(-1),
+        lambda logits, clean, answer, wrong: -logits.sum(-1),
+    ]
+    series = []
+    for place, loss in enumerate((*losses, partial(losses[1]))):
+        callback = CircuitCallback(INPUTS, tmp_path / "circuits", method="eap", metric=loss)
+        train(tmp_path / str(place), adapted(), callback, steps=1)
+        series.append(read_series(tmp_path / "circuits")[0].values)
+    assert len(counted) == 6
+    torch.testing.assert_close(series[0], -series[1])
+    torch.testing.assert_close(series[2], series[1])
+
+
+@pytest.mark.parametrize("changed", ["seed", "options", "pairs", "missing"])
+def test_records_of_two_trainings_are_no_series(changed, tmp_path):
+    circuits = tmp_path / "circuits"
+    train(tmp_path / "long", adapted(), CircuitCallback(INPUTS, circuits, **OPTIONS), steps=2)
+    assert list(read_series(circuits)) == [0, 1, 2]
+    if changed == "missing":
+        step_file(circuits, 1).unlink()
+    else:
+        inputs = random_pairs(6, seed=3) if changed == "pairs" else INPUTS
+        options = {**OPTIONS, "metric": "kl"} if changed == "options" else OPTIONS
+        callback = CircuitCallback(inputs, circuits, **options)
+        train(tmp_path / "short", adapted(), callback, steps=1, seed=7 if changed == "seed" else 42)
+    with pytest.raises(InputError, match=r"step-00002.* does not follow step-0000[01].*a folder of its own"):
+        read_series(circuits)
 
 
 def test_off_it_does_nothing_at_all(tmp_path, counted):
