@@ -1,5 +1,6 @@
 """Scores and circuits as values: sizes, names, set operations, the collapsed form, files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,20 @@ def test_a_circuit_keeps_the_means_and_not_the_scores_of_every_pair():
         assert circuit.scores.examples is None
         assert torch.equal(circuit.scores.values, whole.values)
         assert circuit.scores.settings == whole.settings
+
+
+def test_groups_of_examples_are_saved_and_must_fit(tmp_path: Path):
+    whole = scores()
+    assert whole.examples is not None
+    grouped = replace(whole, groups=torch.arange(len(whole.examples)) // 2)
+    grouped.save(tmp_path / "scores.safetensors")
+    loaded = EdgeScores.load(tmp_path / "scores.safetensors")
+    assert loaded.groups is not None
+    assert torch.equal(loaded.groups, torch.arange(len(whole.examples)) // 2)
+    whole.save(tmp_path / "without.safetensors")
+    assert EdgeScores.load(tmp_path / "without.safetensors").groups is None
+    with pytest.raises(InputError, match="one per example"):
+        replace(whole, groups=torch.zeros(len(whole.examples) + 1, dtype=torch.int64))
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path: Path):

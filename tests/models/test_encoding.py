@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,25 @@ def test_shorter_prompts_are_padded_on_the_right(digit_tokenizer: PreTrainedToke
     assert inputs.mask.tolist() == [[True] * 5 + [False], [True] * 6]
     assert inputs.lengths().tolist() == [5, 6]
     assert inputs.first_difference().tolist() == [2, 3]
+
+
+def test_rows_that_share_a_prompt_or_a_group_have_one_number(digit_tokenizer: PreTrainedTokenizerBase):
+    rows = (
+        ("1+1=", "2+1=", "2", "3"),
+        ("4+1=", "4-1=", "5", "3"),
+        ("2+1=", "1+1=", "3", "2"),
+        ("4+2=", "4-1=", "6", "3"),
+    )
+    inputs = encode(pair_set(*rows), digit_tokenizer)
+    assert inputs.groups is not None
+    assert inputs.groups.tolist() == [0, 1, 0, 1]
+    chosen = inputs.rows([2, 3]).cpu()
+    assert chosen.groups is not None
+    assert chosen.groups.tolist() == [0, 1]
+    assert replace(inputs, groups=None).digest == inputs.digest
+    for groups in (torch.zeros(3, dtype=torch.int64), torch.zeros(4)):
+        with pytest.raises(InputError, match=r"groups must be int64 \[4\]"):
+            replace(inputs, groups=groups)
 
 
 def test_special_tokens_are_on_prompts_and_not_on_answers(digit_tokenizer: PreTrainedTokenizerBase):

@@ -126,6 +126,7 @@ def attribute(
             "family": anatomy.family,
             "width": anatomy.width,
         },
+        groups=inputs.groups.cpu() if per_example and inputs.groups is not None else None,
     )
 
 

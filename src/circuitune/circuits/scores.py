@@ -32,6 +32,8 @@ class EdgeScores:
         examples: float32 [n, sources, destinations], the same per example; None unless asked for.
         settings: how the scores were made (method, steps, quadrature, metric, ablation, number and digest of the
             pairs, model).
+        groups: int64 [n], equal for examples that are not independent of each other (`EncodedPairs.groups`); None
+            where all are, or without examples.
     """
 
     values: Tensor
@@ -39,11 +41,16 @@ class EdgeScores:
     completeness: float | None = None
     examples: Tensor | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.graph.sources), len(self.graph.destinations))
         if tuple(self.values.shape) != shape:
             raise InputError(f"Scores of this graph have shape {shape}; got {tuple(self.values.shape)}.")
+        if self.examples is not None and self.groups is not None and self.groups.shape != self.examples.shape[:1]:
+            raise InputError(
+                f"{len(self.examples)} examples need as many groups, one per example; got {list(self.groups.shape)}."
+            )
 
     def top(self, size: int | float, *, absolute: bool = True) -> "Circuit":
         """Circuit of the strongest edges, pruned.
@@ -87,7 +94,7 @@ class EdgeScores:
         return self._cut(mask, {"selection": "top_nodes", "size": count})
 
     def _cut(self, mask: Tensor, selection: Mapping[str, Any]) -> "Circuit":
-        means = replace(self, examples=None)  # a circuit kept must not keep the scores of every pair
+        means = replace(self, examples=None, groups=None)  # a circuit kept must not keep the scores of every pair
         return Circuit(prune(mask, self.graph), self.graph, means, {**self.settings, **selection})
 
     def collapse(self, how: Literal["sum", "max", "l1"] = "sum") -> "EdgeScores":
@@ -103,10 +110,12 @@ class EdgeScores:
         return EdgeScores(merged, graph, None, None, {**self.settings, "collapsed": how})
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file: ``values``, ``examples`` if there are any, and the rest as JSON metadata."""
+        """Write a safetensors file: ``values``, ``examples`` and ``groups`` if any, and the rest as JSON metadata."""
         arrays = {"values": self.values}
         if self.examples is not None:
             arrays["examples"] = self.examples
+            if self.groups is not None:
+                arrays["groups"] = self.groups
         metadata = {
             "kind": "scores",
             "format": FORMAT,
@@ -125,7 +134,8 @@ class EdgeScores:
         """
         arrays, metadata = _read(Path(path), "scores")
         graph = Graph.from_record(metadata["graph"])
-        return cls(arrays["values"], graph, metadata["completeness"], arrays.get("examples"), metadata["settings"])
+        made = metadata["completeness"], arrays.get("examples"), metadata["settings"], arrays.get("groups")
+        return cls(arrays["values"], graph, *made)
 
 
 @dataclass(frozen=True, eq=False)

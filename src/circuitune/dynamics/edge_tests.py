@@ -8,7 +8,8 @@ l_i = sum over edges of sign(mean score) x score_i, so pair i contributes to the
     u_i = (score_i - v (l_i - c)) / c,        mean over pairs u_i = v,
 
 the usual linearisation of a ratio of means. The test is Student's on u_i(after) - u_i(before) over pairs, or Welch's
-where the pairs are not the same. Over the edges of either circuit q values are Benjamini and Hochberg's (1995).
+where the pairs are not the same. Pairs of one cluster, such as each other's corruptions, count once, by their mean.
+Over the edges of either circuit q values are Benjamini and Hochberg's (1995).
 An edge *changed* where q < 0.05 and one circuit has it but not the other.
 
 The edges of either circuit were chosen by the scores they are tested on. That does no harm to circuits that pairs
@@ -34,7 +35,7 @@ from circuitune.core.seeding import derived_seed, numpy_generator
 from circuitune.core.statistics import Floats, Interval, wilson
 from circuitune.dynamics.layers import STUDY_SHARE
 from circuitune.dynamics.nulls import disjoint_splits
-from circuitune.dynamics.resampling import require_examples, same_pairs
+from circuitune.dynamics.resampling import cluster_count, clustered, clusters, require_examples, same_pairs
 
 Family: TypeAlias = Literal["union", "all"]
 
@@ -139,6 +140,7 @@ def edge_tests(
             f"{' (settings hold no pairs_digest)' if unknown else ''}, so their pairs cannot be subtracted one from "
             "another; attribute both models on the same pairs, or ask for the unpaired test with paired=False."
         )
+    before, after = clustered([before, after])
     first, second = before.top(size), after.top(size)
     union = (first | second).mask
     tested = union if family == "union" else before.graph.edge_mask
@@ -200,12 +202,12 @@ def false_positives(
     """Halve the pairs at random, many times, and test the halves against each other.
 
     Raises:
-        InputError: scores without examples, of fewer than four pairs, or no draws.
+        InputError: scores without examples, of fewer than four clusters of pairs, or no draws.
     """
-    if draws < 1 or len(require_examples(scores)) < 4:
+    if draws < 1 or cluster_count(scores) < 4:
         raise InputError(
-            f"False positives are counted over one draw or more of halves of two pairs or more; got {draws} draws, "
-            f"{len(require_examples(scores))} pairs."
+            "False positives are counted over one draw or more of halves of two independent pairs or more; got "
+            f"{draws} draws, {cluster_count(scores)} pairs."
         )
     rng = numpy_generator(seed, "false positives")
     halves = (disjoint_splits(scores, 2, seed=derived_seed(seed, "halves", draw)) for draw in range(draws))
@@ -244,9 +246,22 @@ def _t_tests(before: EdgeScores, after: EdgeScores, edges: Bool[Tensor, "S R"], 
     for start in range(0, len(places), size):
         mask = torch.zeros_like(edges)
         mask.view(-1)[places[start : start + size]] = True
-        old, new = unit_examples(before, mask).numpy(), unit_examples(after, mask).numpy()
+        old, new = _per_cluster(before, mask), _per_cluster(after, mask)
         parts.append(_paired(old, new) if paired else _welch(old, new))
     return np.concatenate(parts, axis=1)
+
+
+def _per_cluster(scores: EdgeScores, edges: Bool[Tensor, "S R"]) -> Floats:
+    """Unit scores of clusters of pairs [clusters, edges], with the mean of those of pairs.
+
+    A cluster's deviation from the mean counts by its share of the pairs; where all are of one size it is its mean.
+    """
+    values = unit_examples(scores, edges)
+    if scores.groups is None:
+        return values.numpy()
+    own, count, mean = clusters(scores), cluster_count(scores), values.mean(0)
+    sums = torch.zeros(count, values.shape[1], dtype=values.dtype).index_add_(0, own, values - mean)
+    return (mean + sums * (count / len(values))).numpy()
 
 
 def _paired(before: Floats, after: Floats) -> Floats:

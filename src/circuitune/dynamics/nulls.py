@@ -24,7 +24,7 @@ from circuitune.core.seeding import numpy_generator
 from circuitune.dynamics.change import Change, change_rows, compare, cumulative_between
 from circuitune.dynamics.layers import STUDY_SHARE, layer_rows
 from circuitune.dynamics.measures import MEASURES, Overlap, overlap
-from circuitune.dynamics.resampling import require_examples
+from circuitune.dynamics.resampling import cluster_count, clusters, require_examples
 
 NullKind = Literal["split", "seed", "random-init", "rewired", "random"]
 """Where a null comes from: disjoint splits of the pairs, another seed of the fine-tuning, models of random weights,
@@ -91,8 +91,9 @@ def between(circuits: Sequence[Circuit] | Sequence[EdgeScores], share: float = S
 def disjoint_splits(scores: EdgeScores, parts: int, *, seed: int = 0) -> tuple[EdgeScores, ...]:
     """Scores of disjoint random parts of the pairs, as attributing each part alone would give them.
 
-    Each part has n // parts pairs (a rest is left out), so it is noisier than the whole: a null from it is larger
-    than that of two sets as large as the whole, which errs on the side of chance.
+    Pairs of one cluster (`EncodedPairs.groups`) stay together: two parts that share them would agree by that alone.
+    Each part has n // parts of the n clusters (a rest is left out), so it is noisier than the whole: a null from it
+    is larger than that of two sets as large as the whole, which errs on the side of chance.
 
     Args:
         scores: with their examples.
@@ -100,13 +101,13 @@ def disjoint_splits(scores: EdgeScores, parts: int, *, seed: int = 0) -> tuple[E
         seed: of the split.
 
     Raises:
-        InputError: scores without examples, or fewer than two parts or than one pair each.
+        InputError: scores without examples, or fewer than two parts or than one cluster of pairs each.
     """
-    examples = require_examples(scores)
-    size = len(examples) // parts if parts >= 2 else 0
+    count = cluster_count(scores)
+    size = count // parts if parts >= 2 else 0
     if size < 1:
-        raise InputError(f"{len(examples)} pairs cannot be split into {parts} parts; choose 2 to {len(examples)}.")
-    order = numpy_generator(seed, "disjoint splits").permutation(len(examples))
+        raise InputError(f"{count} independent pairs cannot be split into {parts} parts; choose 2 to {count}.")
+    order = numpy_generator(seed, "disjoint splits").permutation(count)
     return tuple(
         _part(scores, torch.as_tensor(order[n * size : (n + 1) * size]), n, parts, seed) for n in range(parts)
     )
@@ -163,9 +164,10 @@ def null_rows(
 
 
 def _part(scores: EdgeScores, chosen: Tensor, number: int, parts: int, seed: int) -> EdgeScores:
-    examples = require_examples(scores)[chosen]
+    rows = torch.isin(clusters(scores), chosen)
+    examples, groups = require_examples(scores)[rows], None if scores.groups is None else scores.groups[rows]
     settings = {**scores.settings, "pairs": len(examples)}
     if (whole := settings.get("pairs_digest")) is not None:  # parts of unknown pairs are unknown pairs
         settings["pairs_digest"] = f"{whole}, part {number + 1} of {parts}, seed {seed}"
     values = examples.double().mean(0).float()
-    return replace(scores, values=values, completeness=None, examples=examples, settings=settings)
+    return replace(scores, values=values, completeness=None, examples=examples, groups=groups, settings=settings)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from circuitune.core.errors import InputError
 from circuitune.tasks.pairs import PairSet
+from circuitune.tasks.splits import connected
 from circuitune.tasks.tokens import Tokenizer, answer_ids, decoded, prompt_ids, set_ids
 
 PADDING = -100
@@ -24,7 +25,8 @@ class EncodedPairs:
     [n, positions], True = real token, padded on one side (None: nothing is padded). ``answer``: int64 [n], or
     [n, tokens] padded with -100; ``wrong``: the same shape, or None. Where many single tokens are right,
     ``answer_set`` has them all and ``wrong_set`` the wrong ones: int64 [n, k], each with a k of its own, padded
-    with -100; then ``answer`` is [n]. InputError where they do not fit.
+    with -100; then ``answer`` is [n]. ``groups``: int64 [n], equal for rows that are not independent of each other
+    (None: all are); no model sees it and the digest leaves it out. InputError where they do not fit.
     """
 
     clean: Int[Tensor, "n positions"]
@@ -34,6 +36,7 @@ class EncodedPairs:
     mask: Bool[Tensor, "n positions"] | None = None
     answer_set: Int[Tensor, "n k"] | None = None
     wrong_set: Int[Tensor, "n j"] | None = None
+    groups: Int[Tensor, "n"] | None = None
 
     def __post_init__(self) -> None:
         for name in ("clean", "corrupted", "answer", "wrong", "answer_set", "wrong_set"):
@@ -46,6 +49,11 @@ class EncodedPairs:
             raise InputError(
                 f"corrupted is {list(self.corrupted.shape)} and clean {list(self.clean.shape)}; "
                 "they must have one shape (pad both alike and give a mask)."
+            )
+        if self.groups is not None and (self.groups.dtype != torch.int64 or self.groups.shape != (len(self),)):
+            raise InputError(
+                f"groups must be int64 [{len(self)}], one number per row, not {self.groups.dtype} "
+                f"{list(self.groups.shape)}."
             )
         self._check_answers()
         self._check_sets()
@@ -135,7 +143,10 @@ class EncodedPairs:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all ids and the mask: equal inputs, equal digest (sets count only where there are any)."""
+        """SHA-256 of all ids and the mask: equal inputs, equal digest (sets count only where there are any).
+
+        Groups do not count: they say how rows depend on each other, not what a model reads.
+        """
         content = hashlib.sha256()
         sets = () if self.answer_set is None else (self.answer_set, self.wrong_set)
         for tensor in (self.clean, self.corrupted, self.answer, self.wrong, self.mask, *sets):
@@ -154,8 +165,9 @@ def encode(pairs: PairSet, tokenizer: Tokenizer) -> EncodedPairs:
     Prompts carry the special tokens that the tokenizer adds by default and are padded on the right (no mask
     where nothing is); answers carry none. ``answer`` and ``wrong`` are [n] where every one is a single token;
     ``wrong`` is None unless every pair has one, and so are the sets of answers, from which members that this
-    tokenizer splits are left out. InputError where a pair's prompts differ in token length, a set has no member
-    of one token, or there is no pair.
+    tokenizer splits are left out. Rows that share a group or a prompt (`PairSet.ties`) get one number in ``groups``:
+    where each is the other's corruption, they say the same twice. InputError where a pair's prompts differ in token
+    length, a set has no member of one token, or there is no pair.
     """
     if not len(pairs):
         raise InputError(f"{pairs.name} has no pairs to encode; choose another part or more rows.")
@@ -182,7 +194,15 @@ def encode(pairs: PairSet, tokenizer: Tokenizer) -> EncodedPairs:
         None if wrongs is None else _answers(wrongs, tokens),
         None if bool(mask.all()) else mask,
         *_sets(pairs, prompts, tokenizer),
+        groups=_groups(pairs),
     )
+
+
+def _groups(pairs: PairSet) -> Int[Tensor, "n"]:
+    groups = torch.zeros(len(pairs), dtype=torch.int64)
+    for number, rows in enumerate(connected(pairs.ties)):
+        groups[rows] = number
+    return groups
 
 
 def _sets(pairs: PairSet, prompts: list[str], tokenizer: Tokenizer) -> tuple[Tensor | None, Tensor | None]:

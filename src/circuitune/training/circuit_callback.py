@@ -42,9 +42,9 @@ class CircuitCallback(TrainerCallback):
     """Scores all edges before the first step and whenever the Trainer saves: ``step-00000.safetensors`` and so on.
 
     A step whose file is whole, made with the same options from the same pairs and the same weights is not done again,
-    so a resumed training goes on where it was; where an option is a function (a loss of your own), which its name does
-    not tell from another, every step is done. Every file names the weights of the record before it, so that files of
-    two trainings do not pass for one. Under `torchrun` the pairs are split over the processes.
+    so a resumed training goes on where it was; where an option is a function (a loss of your own), which its name
+    does not tell from another, every step is done. Every file names the weights of the record before it, so that
+    files of two trainings do not pass for one. Under `torchrun` the pairs are split over the processes.
 
     Args:
         inputs: pairs to score on, not trained on: encoded, or a `PairSet`.
@@ -141,8 +141,8 @@ def read_series(folder: str | Path) -> dict[int, EdgeScores]:
         alike = all(before.get(name) == after.get(name) for name in ("options", "pairs_digest"))
         if not alike or after.get("previous") != before.get("weights"):
             raise InputError(
-                f"{series[later]} does not follow {series[earlier].name}: they are of two trainings, options or sets of "
-                "pairs, or a record between them is missing; give every training a folder of its own."
+                f"{series[later]} does not follow {series[earlier].name}: they are of two trainings, options or sets "
+                "of pairs, or a record between them is missing; give every training a folder of its own."
             )
     return scores
 
