@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from circuitune.adapters.lora import attach, save_adapter
 from circuitune.core.errors import InputError
-from circuitune.models.loading import NANO_FOLDER, load
+from circuitune.models.loading import NANO_FOLDER, load, load_tokenizer
 from circuitune.testing.models import tiny_model
 
 TOKENS = torch.tensor([[5, 6, 7, 8]])
@@ -211,3 +212,15 @@ def test_adapter_of_a_missing_base_names_both(tmp_path):
     config_file.write_text(json.dumps({**config, "base_model_name_or_path": None}))
     with pytest.raises(InputError, match="names no base model"):
         load(tmp_path / "adapter")
+
+
+def test_the_tokenizer_comes_without_weights(tmp_path: Path):
+    _, expected = load("nano")
+    assert load_tokenizer("nano").get_vocab() == expected.get_vocab()
+    expected.save_pretrained(tmp_path / "bare")
+    (tmp_path / "bare" / "config.json").write_text('{"model_type": "gpt_neox"}')
+    assert load_tokenizer(tmp_path / "bare").get_vocab() == expected.get_vocab()
+    (tmp_path / "adapter").mkdir()
+    config = {"base_model_name_or_path": "nano", "peft_type": "LORA"}
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    assert load_tokenizer(tmp_path / "adapter").get_vocab() == expected.get_vocab()

@@ -97,7 +97,7 @@ def attribute(
             part.inputs.require_context(anatomy.positions)
             means = constant(anatomy, ablation, mean_over or part.inputs, size)
             weights = Weights(anatomy)
-            request = Request(anatomy, graph, weights, part.metric, method, points, means, per_example)
+            request = Request(anatomy, graph, weights, part.metric, method, points, means, per_example, memory)
             share = share_prefix and means is None and method != "information-flow"
             total.add(part.sign, request, batches(part.inputs, anatomy.device, size, share_prefix=share))
     total = total.over_processes()
@@ -163,7 +163,8 @@ class _Total:
 
 
 def _exact(request: Request, batch: Batch) -> tuple[Tensor, float]:
-    return exact_scores(request.anatomy, request.graph, request.weights, batch, request.metric, request.constant), 0.0
+    model = request.anatomy, request.graph, request.weights
+    return exact_scores(*model, batch, request.metric, request.constant, memory=request.memory), 0.0
 
 
 def _flow(request: Request, batch: Batch) -> tuple[Tensor, float]:

@@ -56,10 +56,11 @@ def exact_scores(
     metric: Metric,
     constant: Constant | None,
     wanted: Bool[Tensor, "S R"] | None = None,
+    memory: int = BUDGET,
 ) -> Float[Tensor, "B S R"]:
     """Exact scores of every edge, or of the `wanted` ones (0 elsewhere), per example."""
     clean = _clean_run(anatomy, graph, weights, batch, constant)
-    run = _Exact(anatomy, graph, weights, batch, clean, graph.edge_mask if wanted is None else wanted)
+    run = _Exact(anatomy, graph, weights, batch, clean, graph.edge_mask if wanted is None else wanted, memory)
     baseline = batch.losses(metric, run.clean.logits, run.clean.logits)
     scores = baseline.new_zeros(len(batch), len(graph.sources), len(graph.destinations))
     for sources, destinations, logits_CBTV in run.all():
@@ -102,6 +103,7 @@ class _Exact:
     batch: Batch
     clean: _Clean
     wanted: Bool[Tensor, "S R"]
+    memory: int
 
     def all(self) -> Iterator[tuple[Sequence[int], Sequence[int], Float[Tensor, "C B T V"]]]:
         """Sources, destinations and logits of all edges, some at a time."""
@@ -109,37 +111,33 @@ class _Exact:
         for layer in range(graph.layers):
             groups = (graph.query_destinations(layer), graph.key_destinations(layer), graph.value_destinations(layer))
             for group, columns in enumerate(groups):
-                pairs = [
-                    (u, v)
-                    for v in range(columns.start, columns.stop)
-                    for u in range(graph.sources_before_attention(layer))
-                ]
 
                 def heads(u: Tensor, v: Tensor, layer: int = layer, group: int = group) -> Tensor:
                     return self._after_attention(layer, group, u, v)
 
-                yield from self._chunked(pairs, layer, heads)
-            pairs = [(u, graph.mlp_destination(layer)) for u in range(graph.sources_before_mlp(layer))]
+                yield from self._chunked(columns, layer, heads)
+            column = graph.mlp_destination(layer)
 
             def mlp(u: Tensor, v: Tensor, layer: int = layer) -> Tensor:
                 stream = self.clean.read.mlp_stream[layer] + self.clean.difference[u]
                 return self._stream_after(layer) + self._mlp_change(layer, stream)
 
-            yield from self._chunked(pairs, layer, mlp)
+            yield from self._chunked(slice(column, column + 1), layer, mlp)
         final = self.clean.read.final_stream[0]
-        pairs = [(u, graph.logits_destination) for u in range(len(graph.sources))]
-        yield from self._chunked(pairs, graph.layers - 1, lambda u, v: final + self.clean.difference[u])
+        last = slice(graph.logits_destination, graph.logits_destination + 1)
+        yield from self._chunked(last, graph.layers - 1, lambda u, v: final + self.clean.difference[u])
 
     def _chunked(
-        self, pairs: list[tuple[int, int]], layer: int, stream_after: Callable[[Tensor, Tensor], Tensor]
+        self, columns: slice, layer: int, stream_after: Callable[[Tensor, Tensor], Tensor]
     ) -> Iterator[tuple[Sequence[int], Sequence[int], Tensor]]:
-        """Logits of the wanted edges that end in `layer`, given the stream [C, B, P, D] after that block."""
-        pairs = [pair for pair in pairs if self.wanted[pair]]
+        """Logits of the wanted edges into these destinations, given the stream [C, B, P, D] after that block."""
         _, B, P, D = self.clean.difference.shape
-        size = max(1, BUDGET // (64 * B * P * D))  # about 16 float32 tensors of that shape at a time
-        for start in range(0, len(pairs), size):
-            sources, destinations = zip(*pairs[start : start + size], strict=True)
-            u, v = torch.tensor(sources), torch.tensor(destinations)
+        # About 16 float32 tensors of the stream's shape and 5 of the logits' at a time.
+        size = max(1, self.memory // (64 * B * P * D + 20 * self.clean.logits.numel()))
+        chosen = self.wanted[:, columns].T.nonzero() + torch.tensor([columns.start, 0])
+        for start in range(0, len(chosen), size):
+            v, u = chosen[start : start + size].unbind(1)
+            sources, destinations = u.tolist(), v.tolist()
             hidden = stream_after(u, v).flatten(0, 1)
             for later in range(layer + 1, self.graph.layers):
                 call = self.clean.blocks[later]

@@ -49,6 +49,7 @@ class Request:
     points: tuple[tuple[float, float], ...]
     constant: Constant | None
     per_example: bool
+    memory: int
 
 
 @dataclass(frozen=True)

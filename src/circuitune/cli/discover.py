@@ -97,7 +97,8 @@ def discover(
     circuit = scores.greedy(share) if select == "greedy" else scores.top(share, absolute=select == "top")
     scores.save(out / "scores.safetensors")
     circuit.save(out / "circuit.safetensors")
-    _report(scores, circuit, {"pairs": len(sample), "metric": chosen, "share": share}, out, json)
+    facts = {"pairs": len(sample), "metric": chosen, "share": share, "select": select}
+    _report(scores, circuit, facts, out, json)
 
 
 def _report(scores: "EdgeScores", circuit: "Circuit", facts: dict[str, Any], out: Path, json: bool) -> None:
@@ -115,7 +116,7 @@ def _report(scores: "EdgeScores", circuit: "Circuit", facts: dict[str, Any], out
         return
     show(
         f"{result['edges']} of {result['possible_edges']} edges and {result['nodes']} of {result['possible_nodes']} "
-        f"nodes are in the circuit (top {facts['share']:.2%}, pruned); {facts['pairs']} pairs, "
+        f"nodes are in the circuit ({facts['select']} {facts['share']:.2%}, pruned); {facts['pairs']} pairs, "
         f"metric {facts['metric']}."
     )
     if scores.completeness is not None:

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from circuitune.cli.discover import NO_PAIRS
 from circuitune.cli.output import show, show_json, table
-from circuitune.cli.sources import PairOptions, load_model, parameters, read_source, report_left_out
+from circuitune.cli.sources import PairOptions, parameters, read_source, report_left_out
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def check_pairs(
     json: bool
         Print the result as JSON.
     """
+    from circuitune.models.loading import load_tokenizer
     from circuitune.tasks.checks import check
 
     options, mapped = _with_file(source, file), _columns(columns)
@@ -134,7 +135,7 @@ def check_pairs(
         raise InputError("--columns and --corruption belong to a file; a task's pairs are complete.")
     if options.part is not None:
         raise InputError("--part belongs to the steps that use pairs; a check is of all rows.")
-    _, tokenizer = load_model(model)
+    tokenizer = load_tokenizer(model)
     pairs = _read(options, mapped, corruption, seed, tokenizer)
     if options.chat:
         pairs = pairs.chat(tokenizer)

@@ -122,6 +122,24 @@ def load(
         return model.eval(), tokenizer
 
 
+def load_tokenizer(
+    name: str | os.PathLike[str], *, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """Load the tokenizer alone: no weights are read. An adapter without one has that of its base.
+
+    Raises:
+        InputError: no such folder or model, or none of the two brings a tokenizer.
+    """
+    place = _find(os.fspath(name), revision, trust_remote_code)
+    with _explained(place), _quiet(place):
+        adapter = find_adapter_config_file(
+            place.source, revision=place.options["revision"], local_files_only=place.offline
+        )
+        if adapter is None or (place.folder is not None and place.has(*_TOKENIZER)):
+            return _tokenizer(place)
+        return _tokenizer(_base(place, Path(adapter)))
+
+
 def _find(name: str, revision: str | None, trust_remote_code: bool) -> _Place:
     if name == NANO:
         return _Place(NANO, str(NANO_FOLDER), NANO_FOLDER, None, False, True)
@@ -196,23 +214,28 @@ def _adapted(
     """A PEFT adapter on its base, with its own tokenizer if it brings one."""
     if not place.has(*_ADAPTER):
         raise InputError(f"{place.shown} holds an adapter's config but no adapter_model.safetensors; save it there.")
-    named = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not named:
-        raise InputError(f"{config} names no base model; set base_model_name_or_path to the model it was trained on.")
-    beside = place.folder / named if place.folder else Path(named)
-    base = str(beside) if beside.is_dir() and not Path(named).is_dir() and named != NANO else named
-    try:
-        found = _find(base, None, place.trust_remote_code)
-    except InputError as error:
-        raise InputError(
-            f"{place.shown} is an adapter of {named}, which is not there; put the model there."
-        ) from error
+    found = _base(place, config)
     with _explained(found):
         model, tokenizer = _model(found, dtype), _tokenizer(found)
     with peft_quiet():
         adapted = PeftModel.from_pretrained(model, place.source, revision=place.revision)
     own = place.folder is not None and place.has(*_TOKENIZER)
     return adapted, _tokenizer(place) if own else tokenizer
+
+
+def _base(place: _Place, config: Path) -> _Place:
+    """Where the base of an adapter is."""
+    named = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not named:
+        raise InputError(f"{config} names no base model; set base_model_name_or_path to the model it was trained on.")
+    beside = place.folder / named if place.folder else Path(named)
+    base = str(beside) if beside.is_dir() and not Path(named).is_dir() and named != NANO else named
+    try:
+        return _find(base, None, place.trust_remote_code)
+    except InputError as error:
+        raise InputError(
+            f"{place.shown} is an adapter of {named}, which is not there; put the model there."
+        ) from error
 
 
 @contextmanager
