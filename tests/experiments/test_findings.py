@@ -103,7 +103,7 @@ class TestChange:
     def test_within_its_null(self):
         rows = [change(rate=0.4, jaccard=0.6), change(role="null", rate=0.5, jaccard=0.5)]
         said = findings.change(rows, "edge")
-        assert "changed 40.0% of the circuit, two seeds of the same tuning differ by 50.0%" in said
+        assert "40.0% of the circuit before, those in which two seeds of the same tuning differ 50.0%" in said
         assert said.endswith("no larger than the null, another seed alone changes as much.")
 
     def test_where_jaccard_orders_them_otherwise_both_are_told(self):
@@ -205,7 +205,7 @@ class TestContest:
     def test_draws_are_counted(self):
         draws = [method(arm="random", draw=n, accuracy=accuracy) for n, accuracy in enumerate((0.8, 0.95))]
         said = findings.against_random([method(), *draws])
-        assert said.endswith("87.5% on average (80.0–95.0%): CircuitLoRA is above 1 of two draws.")
+        assert said.endswith("87.5% on average (80.0–95.0%): CircuitLoRA is above 1 of the 2.")
 
 
 ARMS = (("circuitlora", 0.9), ("uniform", 0.8))

@@ -66,9 +66,9 @@ def test_the_sentences_are_the_findings_the_page_shows(finished: tuple[Run, Plan
 def test_it_can_say_that_change_is_no_larger_than_chance(copied: tuple[Run, Plan]):
     change(copied[0], {"edge": 0.5, "node": 0.2}, {"edge": 0.6, "node": 0.1})
     text = said(copied)
-    assert "Edges: fine-tuning changed 50.0% of the circuit, two seeds of the same tuning differ by 60.0%" in text
+    assert "are 50.0% of the circuit before, those in which two seeds of the same tuning differ 60.0%" in text
     assert "the change is no larger than the null" in text
-    assert "Nodes: fine-tuning changed 20.0%" in text
+    assert "Nodes: those that fine-tuning added or removed are 20.0%" in text
     assert "Edges changed 2.5 times as much as nodes" in text
     assert "the ratio is 6.0: no larger than the null, so it is no mark of learning" in text
 

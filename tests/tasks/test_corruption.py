@@ -67,6 +67,15 @@ def test_a_row_left_over_borrows_a_prompt(nano_tokenizer: PreTrainedTokenizerBas
     assert Counter(pair.corrupted for pair in found).most_common(1)[0][1] == 2
 
 
+def test_rows_of_a_common_answer_borrow_from_all_others_in_turn(nano_tokenizer: PreTrainedTokenizerBase):
+    rows = bare(*((f"{n} + 5 =", " 7" if n % 5 else " 9") for n in range(100, 1000)))
+    found = corrupted(rows, "another-row", nano_tokenizer)
+    assert all(pair.wrong != pair.answer for pair in found)
+    lent = Counter(pair.corrupted for pair in found if pair.answer == " 7")
+    assert set(lent.values()) == {4}  # one lender for all would bind most rows to one part of a split
+    assert [len(found.split(part)) for part in ("train", "circuit", "validation", "test")] == [540, 90, 90, 180]
+
+
 def test_rows_that_nothing_fits_stay_without_and_are_left_out(nano_tokenizer: PreTrainedTokenizerBase):
     odd = [("Once upon a time there was a very long prompt =", " 1"), ("9 =", " 2")]
     rows = bare(*odd, *((f"{n} + 5 =", f" {n + 5}") for n in range(100, 150)))

@@ -11,20 +11,25 @@ from circuitune.cli.output import say
 from circuitune.experiments.estimate import Size, duration, weight
 from circuitune.experiments.specs import JobSpec, folder_name, title
 
+PRIOR = 0.2
+"""The share of a whole run that the pace foreseen counts for beside the pace measured: first jobs tell little."""
+
 
 class Bars:
     """An observer of the engine; on a terminal it draws bars, elsewhere it writes a line per finished job.
 
-    Time left is the weight of what is missing times the pace of what was done so far.
+    Time left is the weight of what is missing times the pace: at first the one foreseen, then more and more the one
+    measured.
     """
 
-    def __init__(self, specs: tuple[JobSpec, ...], size: Size) -> None:
+    def __init__(self, specs: tuple[JobSpec, ...], size: Size, workers: int) -> None:
         console = Console(stderr=True)
         self._live = console.is_terminal
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
         self._progress = Progress(*columns, console=console, disable=not self._live, transient=True)
         self._weights = {folder_name(spec): weight(spec, specs, size) for spec in specs}
         self._shares = dict.fromkeys(self._weights, 0.0)
+        self._workers = workers
         self._bars: dict[str, TaskID] = {}
         self._count, self._done = len(specs), 0
         self._kept = 0.0
@@ -87,4 +92,6 @@ class Bars:
         missing = sum(self._weights[name] * (1 - share) for name, share in self._shares.items())
         if done <= 0 or missing <= 0:
             return None
-        return duration((time.monotonic() - self._begun) * missing / done)
+        prior = PRIOR * sum(self._weights.values())
+        pace = (time.monotonic() - self._begun + prior / self._workers) / (done + prior)
+        return duration(missing * pace)

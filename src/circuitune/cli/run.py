@@ -148,7 +148,7 @@ def _watch(folder: Path, workers: int) -> "Callable[[tuple[JobSpec, ...], Size],
         time = duration(estimate(missing, specs, workers, size))
         left = f"{len(missing)} to do, {workers} at a time: about {time}" if missing else "all are done already"
         say(f"{len(specs)} jobs in {folder}; {left}.")
-        return Bars(specs, size)
+        return Bars(specs, size, workers)
 
     return watch
 

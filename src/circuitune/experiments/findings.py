@@ -87,11 +87,11 @@ def change(rows: Sequence[ChangeRow], kind: Kind) -> str:
     changes, nulls = _rates(rows, kind, "change"), _rates(rows, kind, "null")
     if not changes:
         return f"{name}: no change can be computed, because the circuit before is empty."
-    said = f"{name}: fine-tuning changed {span(changes)} of the circuit"
+    said = f"{name}: those that fine-tuning added or removed are {span(changes)} of the circuit before"
     if not nulls:
         return f"{said}; with one seed there is no null to hold that against."
     found = verdict(changes, nulls)
-    said = f"{said}, two seeds of the same tuning differ by {span(nulls)}: the change is"
+    said = f"{said}, those in which two seeds of the same tuning differ {span(nulls)}: the change is"
     return f"{said} {_against(found, changes, nulls)}.{_disagreement(rows, kind, found)}"
 
 
@@ -267,7 +267,7 @@ def against_random(rows: Sequence[MethodRow]) -> str:
     below = sum(value < ours for value in draws)
     return (
         f"With the same number of layers drawn at random it was {fmean(draws):.1%} on average ({span(draws)}): "
-        f"CircuitLoRA is above {below} of {count(len(draws), 'draw')}."
+        f"CircuitLoRA is above {below} of the {len(draws)}."
     )
 
 

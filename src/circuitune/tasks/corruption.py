@@ -12,6 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 from typing import Literal
 
 from circuitune.core.errors import InputError
@@ -24,6 +25,8 @@ STRATEGIES: tuple[Strategy, ...] = ("another-row", "token")
 
 TRIES = 50
 """How many replacements of a token are tried before a prompt is given up."""
+
+_Answer = tuple[str, int | None]
 
 _WORD = re.compile(r"\d+|[^\W\d_]+")
 
@@ -58,28 +61,43 @@ def another_row(pairs: Sequence[Pair], tokenizer: Tokenizer, draw: Draw) -> list
 
 
 def _coupled(places: list[int], pairs: Sequence[Pair]) -> list[tuple[int, int]]:
-    """(row, the row that corrupts it): in couples, then leftovers with any row that has another answer."""
+    """(row, the row that corrupts it): in couples, then leftovers with the rows of other answers in turn.
 
-    def fit(one: int, other: int) -> bool:
-        return pairs[one].clean != pairs[other].clean and _answer(pairs[one]) != _answer(pairs[other])
-
-    waiting: list[int] = []
+    In turn, because rows that share a prompt must share a split: one lender for all would bind all of them together.
+    """
+    waiting: defaultdict[_Answer, list[int]] = defaultdict(list)
     found: list[tuple[int, int]] = []
     for place in places:
-        partner = next((other for other in waiting if fit(place, other)), None)
+        partner = _partner(place, waiting, pairs)
         if partner is None:
-            waiting.append(place)
+            waiting[_answer(pairs[place])].append(place)
         else:
-            waiting.remove(partner)
             found += [(place, partner), (partner, place)]
-    for place in waiting:
-        partner = next((other for other in places if fit(place, other)), None)
-        if partner is not None:
-            found.append((place, partner))
+    for answer, left in waiting.items():
+        others = [place for place in places if _answer(pairs[place]) != answer]
+        lenders = cycle(others)
+        for place in left:
+            fits = (other for other in islice(lenders, len(others)) if _differ(pairs[place], pairs[other]))
+            found += [(place, lender) for lender in islice(fits, 1)]
     return found
 
 
-def _answer(pair: Pair) -> tuple[str, int | None]:
+def _partner(place: int, waiting: dict[_Answer, list[int]], pairs: Sequence[Pair]) -> int | None:
+    """The longest waiting row that fits, taken from the list."""
+    for answer, others in waiting.items():
+        if answer == _answer(pairs[place]):
+            continue
+        for position, other in enumerate(others):
+            if _differ(pairs[place], pairs[other]):
+                return others.pop(position)
+    return None
+
+
+def _differ(one: Pair, other: Pair) -> bool:
+    return one.clean != other.clean
+
+
+def _answer(pair: Pair) -> _Answer:
     return pair.answer, pair.answer_id
 
 

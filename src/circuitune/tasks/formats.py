@@ -99,7 +99,7 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
             continue
         try:
             value: object = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: not JSON, or a number of thousands of digits
             raise InputError(f"{path}, row {number}, is not JSON ({error}); write one object per line.") from error
         if not isinstance(value, dict):
             raise InputError(f"{path}, row {number}, is not a JSON object; write one object per line.")
