@@ -10,8 +10,9 @@ from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import COMPLETE
 from circuitune.core.records import AccuracyRow, FaithfulnessRow, PairsRecord, RankPlanRecord, read_record
+from circuitune.experiments.artefacts import PLAN
 from circuitune.experiments.inputs import freeze
-from circuitune.experiments.job import PLAN, run_job
+from circuitune.experiments.job import run_job
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.store import Run
 from circuitune.tasks.pairs import PairSet

@@ -199,12 +199,15 @@ class MethodRow(Record):
 class FindingsRecord(Record):
     """What the tables show, in sentences, by the section of the report that shows them.
 
-    ``cautions`` say how far those on changes carry.
+    ``cautions`` say how far those on changes carry; ``chance`` holds changes against intervals and nulls; ``causal``
+    says whether the gain passes through the changed edges.
     """
 
     training: list[str] = Field(default_factory=list[str])
     changes: list[str] = Field(default_factory=list[str])
     cautions: list[str] = Field(default_factory=list[str])
+    chance: list[str] = Field(default_factory=list[str])
+    causal: list[str] = Field(default_factory=list[str])
     where: list[str] = Field(default_factory=list[str])
     contest: list[str] = Field(default_factory=list[str])
 

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from circuitune.experiments.recipe import DiscoveryRecipe
-from circuitune.experiments.specs import JobSpec, PairsSpec, TrainSpec, folder_name
+from circuitune.experiments.specs import AnalyseSpec, JobSpec, PairsSpec, TrainSpec, folder_name
 
 START = 8.0
 """Seconds until a worker has imported everything and loaded a small model."""
 FORWARD = 1.5e-10
 """Seconds per parameter and token of one forward pass on one thread."""
+RESAMPLED = 0.1
+"""Seconds for everything that is cut again from one resample of the pairs."""
 ROW = 1e-3
 """Seconds of overhead per trained row: batches, optimizer, callbacks."""
 
@@ -30,6 +32,8 @@ def weight(spec: JobSpec, specs: Sequence[JobSpec], size: Size) -> float:
     passed = FORWARD * size.parameters * size.tokens
     if isinstance(spec, TrainSpec):
         return START + spec.training.epochs * size.rows * (3 * passed + ROW)
+    if isinstance(spec, AnalyseSpec):
+        return START + passed * _analysis_passes(spec) + RESAMPLED * spec.analysis.resamples
     training = next(other for other in specs if folder_name(other) == spec.inputs["training"])
     assert isinstance(training, TrainSpec)
     return START + (training.training.checkpoints + 1) * passed * _passes(spec.discovery)
@@ -39,6 +43,13 @@ def _passes(discovery: DiscoveryRecipe) -> int:
     """Forward passes over one prompt that scores and the faithfulness curve of one checkpoint cost."""
     steps = 1 if discovery.method == "eap" else discovery.steps
     return discovery.pairs * (2 + 3 * steps) + discovery.evaluation_pairs * (2 + 4 * len(discovery.shares))
+
+
+def _analysis_passes(spec: AnalyseSpec) -> int:
+    """Forward passes over one prompt of all maps, and of both directions of the causal check."""
+    how, steps = spec.discovery, 1 if spec.discovery.method == "eap" else spec.discovery.steps
+    maps = (2 + spec.analysis.random_models) * how.pairs * (2 + 3 * steps)
+    return maps + 2 * how.evaluation_pairs * (2 + 4 * (spec.analysis.draws + 2))
 
 
 def estimate(missing: Sequence[JobSpec], specs: Sequence[JobSpec], workers: int, size: Size) -> float:

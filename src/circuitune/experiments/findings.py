@@ -130,7 +130,7 @@ def ratio(rows: Sequence[ChangeRow]) -> str:
     changes, nulls = _ratios(rows, "change"), _ratios(rows, "null")
     if not changes:
         return "No node changed, so edges cannot be compared with nodes."
-    said = f"Edges changed {_times(changes)} times as much as nodes"
+    said = f"Edges changed {times(changes)} times as much as nodes"
     if not nulls:
         return f"{said}."
     found = verdict(changes, nulls)
@@ -140,7 +140,7 @@ def ratio(rows: Sequence[ChangeRow]) -> str:
         "not larger": "no larger than the null, so it is no mark of learning",
         "overlapping": "not clearly larger than the null",
     }[found]
-    return f"{said}; between seeds, where nothing but chance differs, the ratio is {_times(nulls)}: {judged}."
+    return f"{said}; between seeds, where nothing but chance differs, the ratio is {times(nulls)}: {judged}."
 
 
 def _ratios(rows: Sequence[ChangeRow], role: ComparisonRole) -> list[float]:
@@ -151,7 +151,8 @@ def _ratios(rows: Sequence[ChangeRow], role: ComparisonRole) -> list[float]:
     return [edges[name] / rate for name, rate in nodes.items() if rate and name in edges]
 
 
-def _times(ratios: Sequence[float]) -> str:
+def times(ratios: Sequence[float]) -> str:
+    """Ratios: one number, or the lowest and the highest."""
     low, high = f"{min(ratios):.1f}", f"{max(ratios):.1f}"
     return low if low == high else f"{low}–{high}"
 

@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from peft import PeftModel, set_peft_model_state_dict  # pyright: ignore[reportUnknownVariableType]
-from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from peft import PeftModel
+from transformers import PreTrainedModel
 
 from circuitune import __version__
 from circuitune.adapters.allocation import RankPlan, rank_plan
@@ -22,7 +21,6 @@ from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.atomic import write_json
 from circuitune.core.csvio import write_rows
 from circuitune.core.environment import describe
-from circuitune.core.errors import InputError
 from circuitune.core.manifest import ENVIRONMENT, complete
 from circuitune.core.records import (
     ExampleRecord,
@@ -31,19 +29,18 @@ from circuitune.core.records import (
     PairsRecord,
     read_record,
 )
-from circuitune.experiments.inputs import critical_count, load_pinned, metric_for, prepare, size_of
+from circuitune.experiments.analysis import analyse
+from circuitune.experiments.artefacts import PAIRS, PLAN, adapted, by_step, encoded, load, move_to, row_label, step_of
+from circuitune.experiments.inputs import critical_count, metric_for, prepare, size_of
 from circuitune.experiments.specs import DiscoverSpec, JobSpec, PairsSpec, RankSpec, TrainSpec
 from circuitune.experiments.store import JobFolder, locked
 from circuitune.models.anatomy import anatomy_of
-from circuitune.models.encoding import EncodedPairs, encode
-from circuitune.models.loading import peft_quiet
+from circuitune.models.encoding import EncodedPairs
 from circuitune.tasks.pairs import PairSet
 from circuitune.training.finetune import finetune
 from circuitune.training.methods import TrainingSettings
 
 PARTS = ("train", "circuit", "validation", "test")
-PLAN = "circuit_plan.json"
-PAIRS = "pairs.json"
 
 
 def run_job(folder: Path) -> None:
@@ -71,13 +68,15 @@ def _work(job: JobFolder, spec: JobSpec) -> None:
         make_pairs(job, spec)
     elif isinstance(spec, TrainSpec):
         train(job, spec)
-    else:
+    elif isinstance(spec, DiscoverSpec):
         discover(job, spec)
+    else:
+        analyse(job, spec)
 
 
 def make_pairs(job: JobFolder, spec: PairsSpec) -> None:
     """Four splits as JSON lines, and ``pairs.json``, which says what was left out and which metric can be used."""
-    model, tokenizer = _load(job, spec)
+    model, tokenizer = load(job, spec)
     prepared = prepare(spec.data, job.run.folder, model, tokenizer)
     pairs = prepared.pairs
     limits = {"train": spec.rows, "test": spec.test_rows}
@@ -106,7 +105,7 @@ def make_pairs(job: JobFolder, spec: PairsSpec) -> None:
 
 def train(job: JobFolder, spec: TrainSpec) -> None:
     """One fine-tuning: the rank plan, checkpoints, and accuracy at each, on validation or (stage report) test."""
-    model, tokenizer = _load(job, spec)
+    model, tokenizer = load(job, spec)
     plan = _ranks(job, spec, model)
     plan.save(job.folder / PLAN)
     part = "validation" if spec.stage == "tune" else "test"
@@ -154,18 +153,16 @@ def _circuit_plan(job: JobFolder, ranks: RankSpec, count: int, model: PreTrained
 
 def discover(job: JobFolder, spec: DiscoverSpec) -> None:
     """Scores, circuit and faithfulness at every checkpoint of the training job, on pairs it was not trained on."""
-    base, tokenizer = _load(job, spec)
+    base, tokenizer = load(job, spec)
     metric = read_record(job.input("pairs").folder / PAIRS, PairsRecord).metric
     settings = spec.discovery
-    inputs = _encoded(job, "circuit", settings.pairs, metric, tokenizer)
-    held_out = _encoded(job, settings.part, settings.evaluation_pairs, metric, tokenizer)
+    inputs = encoded(job, "circuit", settings.pairs, metric, tokenizer)
+    held_out = encoded(job, settings.part, settings.evaluation_pairs, metric, tokenizer)
     rows: list[FaithfulnessRow] = []
     checkpoints = by_step(job.input("training").folder / "checkpoints")
-    with peft_quiet():
-        model = PeftModel.from_pretrained(base, checkpoints[0])  # pyright: ignore[reportUnknownMemberType]
+    model = adapted(base, checkpoints[0])
     for checkpoint in checkpoints:
-        set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
-        scores = _scores(spec, step_of(checkpoint), model.eval(), inputs, metric)
+        scores = _scores(spec, step_of(checkpoint), move_to(model, checkpoint), inputs, metric)
         scores.save(job.folder / "scores" / f"{checkpoint.name}.safetensors")
         cuts = [scores.top(share) for share in settings.sizes]
         results = evaluate(model, held_out, cuts, metric=metric)
@@ -216,35 +213,3 @@ def faithfulness_row(
         accuracy=result.accuracy,
         percent_released=result.percent_released,
     )
-
-
-def row_label(spec: TrainSpec | DiscoverSpec) -> str:
-    """The name of a fine-tuning in the tables, such as ``tune seed 0`` or ``random 2 seed 0``."""
-    draw = f" {spec.ranks.draw}" if isinstance(spec, TrainSpec) and spec.arm == "random" else ""
-    return f"{spec.arm}{draw} seed {spec.seed}"
-
-
-def step_of(path: Path) -> int:
-    """The optimizer step of a checkpoint, or of the scores or circuit made at it."""
-    return int(path.stem.removeprefix("step-"))
-
-
-def by_step(folder: Path) -> list[Path]:
-    """What a folder of checkpoints, scores or circuits holds, in the order of training."""
-    return sorted(folder.iterdir(), key=step_of)
-
-
-def _load(job: JobFolder, spec: JobSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    recipe = job.run.recipe
-    return load_pinned(recipe.model, recipe.revision, spec.model)
-
-
-def _encoded(job: JobFolder, part: str, count: int, metric: str, tokenizer: PreTrainedTokenizerBase) -> EncodedPairs:
-    """At most ``count`` pairs of a part; for the logit difference only those with a wrong answer."""
-    pairs = job.pairs(part)
-    if metric == "logit_diff":
-        kept = tuple(pair for pair in pairs if pair.wrong is not None)
-        pairs = PairSet(pairs.name, kept, pairs.part, pairs.settings)
-    if not len(pairs):
-        raise InputError(f"The {part} part has no usable pair for {metric}; add rows, or set discovery.metric to kl.")
-    return encode(pairs.sample(count), tokenizer)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from circuitune.experiments.recipe import Recipe
 from circuitune.experiments.specs import (
+    AnalyseSpec,
     Arm,
     DiscoverSpec,
     JobSpec,
@@ -22,6 +23,7 @@ class Plan:
     pairs: PairsSpec
     tuning: tuple[TrainSpec, ...]
     tuning_circuits: tuple[DiscoverSpec, ...]
+    analyses: tuple[AnalyseSpec, ...]
     phase1: tuple[TrainSpec, ...]
     phase1_circuits: tuple[DiscoverSpec, ...]
     methods: tuple[TrainSpec, ...]
@@ -36,6 +38,7 @@ class Plan:
             *self.phase1_circuits,
             *self.methods,
             *self.tuning_circuits,
+            *self.analyses,
         )
 
 
@@ -62,7 +65,8 @@ def plan(recipe: Recipe, model: ModelRef) -> Plan:
         for arm, ranks in _arms(recipe)
     )
     circuits = tuple(_discover(recipe, model, pairs, job) for job in tuning)
-    return Plan(pairs, tuning, circuits, phase1, phase1_circuits, methods)
+    analyses = tuple(_analyse(recipe, model, pairs, job) for job in tuning)
+    return Plan(pairs, tuning, circuits, analyses, phase1, phase1_circuits, methods)
 
 
 def _arms(recipe: Recipe) -> list[tuple[Arm, RankSpec]]:
@@ -123,4 +127,18 @@ def _discover(recipe: Recipe, model: ModelRef, pairs: PairsSpec, training: Train
         arm=training.arm,
         seed=training.seed,
         discovery=discovery,
+    )
+
+
+def _analyse(recipe: Recipe, model: ModelRef, pairs: PairsSpec, training: TrainSpec) -> AnalyseSpec:
+    return AnalyseSpec(
+        label=training.label.replace("train-", "chance-"),
+        stage=training.stage,
+        inputs={"pairs": folder_name(pairs), "training": folder_name(training)},
+        model=model,
+        arm=training.arm,
+        seed=training.seed,
+        discovery=recipe.discovery,
+        analysis=recipe.analysis,
+        critical_layers=recipe.contest.critical_layers,
     )

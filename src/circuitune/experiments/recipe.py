@@ -93,6 +93,22 @@ class DiscoveryRecipe(Record):
         return tuple(sorted({*self.shares, self.share}))
 
 
+class AnalysisRecipe(Record):
+    """How the change of every fine-tuning is held against chance.
+
+    ``resamples`` of the pairs make the intervals; ``splits`` disjoint parts of the pairs, and as many
+    ``random_models``, are compared two by two; both circuits are rewired and drawn at random ``rewirings`` times.
+    ``draws`` random sets of unchanged edges stand beside the changed ones in the causal check.
+    """
+
+    resamples: int = Field(default=200, ge=200)
+    splits: int = Field(default=5, ge=2)
+    random_models: int = Field(default=5, ge=2)
+    rewirings: int = Field(default=40, ge=1)
+    draws: int = Field(default=10, ge=1)
+    heads: int = Field(default=10, ge=1)
+
+
 class ContestRecipe(Record):
     """CircuitLoRA beside its rivals of equal size: uniform ranks, and critical layers drawn at random.
 
@@ -127,6 +143,7 @@ class Recipe(Record):
     training: TrainingRecipe
     tuning: TuningRecipe
     discovery: DiscoveryRecipe
+    analysis: AnalysisRecipe = AnalysisRecipe()
     contest: ContestRecipe
 
 

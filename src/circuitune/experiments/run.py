@@ -9,10 +9,10 @@ from pathlib import Path
 
 from circuitune.core.atomic import ensure_writable_folder
 from circuitune.core.records import PairsRecord, read_record
+from circuitune.experiments.artefacts import PAIRS
 from circuitune.experiments.engines.local import Observer, run_jobs
 from circuitune.experiments.estimate import Size
 from circuitune.experiments.inputs import Frozen, recall, validate
-from circuitune.experiments.job import PAIRS
 from circuitune.experiments.plan import plan
 from circuitune.experiments.specs import JobSpec
 from circuitune.experiments.store import JobFolder, Run, check_destination, create, locked

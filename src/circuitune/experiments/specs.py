@@ -11,7 +11,7 @@ from pydantic import Field
 
 from circuitune.core.manifest import digest
 from circuitune.core.records import Record
-from circuitune.experiments.recipe import DataRecipe, DiscoveryRecipe, TrainingRecipe
+from circuitune.experiments.recipe import AnalysisRecipe, DataRecipe, DiscoveryRecipe, TrainingRecipe
 
 NUMERICS = 2
 """Raised by hand whenever a change of the code changes any job's numbers: every job is then stale."""
@@ -88,7 +88,19 @@ class DiscoverSpec(_Spec):
     discovery: DiscoveryRecipe
 
 
-JobSpec = Annotated[PairsSpec | TrainSpec | DiscoverSpec, Field(discriminator="kind")]
+class AnalyseSpec(_Spec):
+    """Hold the change of one fine-tuning against chance. Inputs: ``pairs``, ``training``."""
+
+    kind: Literal["analyse"] = "analyse"
+    model: ModelRef
+    arm: Arm
+    seed: int
+    discovery: DiscoveryRecipe
+    analysis: AnalysisRecipe
+    critical_layers: int | None
+
+
+JobSpec = Annotated[PairsSpec | TrainSpec | DiscoverSpec | AnalyseSpec, Field(discriminator="kind")]
 
 
 def folder_name(spec: JobSpec) -> str:
@@ -108,5 +120,5 @@ def title(spec: JobSpec) -> str:
         "random": "random layers",
     }[spec.arm]
     draw = f", draw {spec.ranks.draw}" if isinstance(spec, TrainSpec) and spec.arm == "random" else ""
-    verb = "train" if isinstance(spec, TrainSpec) else "circuits"
+    verb = {"train": "train", "discover": "circuits", "analyse": "chance"}[spec.kind]
     return f"{verb}: {arm}{draw}, seed {spec.seed}"

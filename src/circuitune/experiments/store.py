@@ -21,13 +21,23 @@ from circuitune.core.environment import describe
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import ENVIRONMENT, is_complete, sha256_file, verify
 from circuitune.experiments.recipe import Recipe, load_recipe, to_yaml
-from circuitune.experiments.specs import NUMERICS, DiscoverSpec, JobSpec, PairsSpec, TrainSpec, folder_name
+from circuitune.experiments.specs import (
+    NUMERICS,
+    AnalyseSpec,
+    DiscoverSpec,
+    JobSpec,
+    PairsSpec,
+    TrainSpec,
+    folder_name,
+)
 from circuitune.tasks.pairs import PairSet
 
 RECIPE = "recipe.yaml"
 SPEC = "spec.json"
 STALE = "stale"
 """Where jobs go that the run's recipe no longer has."""
+ANALYSIS_TABLES = 8
+"""What an analysis writes, one after the other."""
 _SPECS: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 
 
@@ -140,6 +150,8 @@ class JobFolder:
         spec = self.spec
         if isinstance(spec, PairsSpec):
             return 0.0
+        if isinstance(spec, AnalyseSpec):
+            return len([*self.folder.glob("*.csv")]) / (ANALYSIS_TABLES + 1)
         made = "checkpoints" if isinstance(spec, TrainSpec) else "circuits"
         folder = self.folder / made
         count = len(list(folder.iterdir())) if folder.is_dir() else 0

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from circuitune.core.atomic import write_json
+from circuitune.core.chance_records import AnalysisRecord, ChanceRow, ChangedRow, StabilityRow, VerdictRow
 from circuitune.core.csvio import read_rows
 from circuitune.core.records import (
     AccuracyRow,
@@ -15,9 +16,10 @@ from circuitune.core.records import (
     SummaryRecord,
     read_record,
 )
-from circuitune.experiments import findings
+from circuitune.experiments import chance_findings, findings
+from circuitune.experiments.analysis import JUDGED
+from circuitune.experiments.artefacts import ANALYSIS, PAIRS
 from circuitune.experiments.findings import count
-from circuitune.experiments.job import PAIRS
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.store import Run
 
@@ -31,6 +33,8 @@ def summarise(run: Run, plan: Plan) -> SummaryRecord:
     """The summary of a run whose tables are there."""
     pairs = read_record(run.job(plan.pairs).folder / PAIRS, PairsRecord)
     found = find(run.folder / "tables", run.recipe.discovery.share)
+    analyses = [read_record(run.job(job).folder / ANALYSIS, AnalysisRecord) for job in plan.analyses]
+    found = found.model_copy(update={"causal": chance_findings.causal(analyses)})
     model = plan.pairs.model.name
     return SummaryRecord(
         title=f"{model}, fine-tuned on {pairs.name}",
@@ -52,6 +56,7 @@ def find(tables: Path, share: float) -> FindingsRecord:
             findings.faithful(faithfulness, share),
         ],
         changes=[findings.change(change, "edge"), findings.change(change, "node"), findings.ratio(change)],
+        chance=chances(tables),
         cautions=[findings.null_caution(change), *([start] if start else [])],
         where=[findings.critical(read_rows(tables / "critical_layers.csv", CriticalRow))],
         contest=[
@@ -60,6 +65,16 @@ def find(tables: Path, share: float) -> FindingsRecord:
             findings.seed_caution(method),
         ],
     )
+
+
+def chances(tables: Path) -> list[str]:
+    """The changes in the tables of a folder, held against chance."""
+    rows, verdicts = read_rows(tables / "chance.csv", ChanceRow), read_rows(tables / "verdicts.csv", VerdictRow)
+    return [
+        *(chance_findings.change(rows, verdicts, measure) for measure in JUDGED),
+        chance_findings.edges(read_rows(tables / "changed.csv", ChangedRow)),
+        chance_findings.stable(read_rows(tables / "stability.csv", StabilityRow)),
+    ]
 
 
 def _data(pairs: PairsRecord, model: str) -> str:

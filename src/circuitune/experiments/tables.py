@@ -1,11 +1,14 @@
 """From finished jobs to the tidy tables of a run: ``tables/*.csv``, readable without us."""
 
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType]
 
 from circuitune.circuits.scores import Circuit, EdgeScores
+from circuitune.core import chance_records as chance
 from circuitune.core.csvio import read_rows, write_rows
 from circuitune.core.records import (
     AccuracyRow,
@@ -16,19 +19,23 @@ from circuitune.core.records import (
     LayerRow,
     MethodRow,
     RankPlanRecord,
+    Record,
     TransitionRow,
     read_record,
 )
 from circuitune.dynamics.change import change_rows, compare, cumulative_rate, transition_rows, transitions
 from circuitune.dynamics.layers import critical_rows, layer_importance, layer_rows
 from circuitune.dynamics.nulls import null_rows, seed_nulls
+from circuitune.experiments import comparisons
+from circuitune.experiments.artefacts import PLAN, by_step, row_label, step_of
 from circuitune.experiments.inputs import critical_count
-from circuitune.experiments.job import PLAN, by_step, row_label, step_of
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.specs import DiscoverSpec, RankSpec, TrainSpec
 from circuitune.experiments.store import Run
 
 CRITICAL_RULES = ("released", "normalised")
+
+R = TypeVar("R", bound=Record)
 
 
 def write_tables(run: Run, plan: Plan) -> None:
@@ -43,6 +50,54 @@ def write_tables(run: Run, plan: Plan) -> None:
     write_rows(tables / "critical_layers.csv", critical(run, plan), CriticalRow)
     write_rows(tables / "methods.csv", methods(run, plan), MethodRow)
     write_rows(tables / "circuits.csv", circuits(run, plan), CircuitRow)
+    write_finer(run, plan)
+    write_analyses(run, plan)
+
+
+ANALYSES: Mapping[str, type[Record]] = {
+    "verdicts": chance.VerdictRow,
+    "edges": chance.EdgeRow,
+    "changed": chance.ChangedRow,
+    "stability": chance.StabilityRow,
+    "layer_frequency": chance.LayerFrequencyRow,
+    "causal": chance.TunedCausalRow,
+    "roles": chance.TunedRoleRow,
+}
+"""Tables that every analysis writes, and that a run joins."""
+
+
+def write_finer(run: Run, plan: Plan) -> None:
+    """Tables from the maps of the tuning: how alike, where, how fast, by which rule."""
+    tables, share = run.folder / "tables", run.recipe.discovery.share
+    series = [_series(run, job) for job in plan.tuning_circuits]
+    pairs = comparisons.compared(series)
+    count = critical_count(run.recipe.contest.critical_layers, series[0].scores[0].graph.layers)
+    write_rows(tables / "similarity.csv", comparisons.similarity(pairs, share), chance.SimilarityRow)
+    write_rows(tables / "kinds.csv", comparisons.kinds(pairs, share), chance.KindRow)
+    write_rows(tables / "speed.csv", comparisons.speed(series, share), chance.SpeedRow)
+    write_rows(tables / "rules.csv", comparisons.rules(series, count), chance.RuleRow)
+    write_rows(tables / "found.csv", comparisons.found(series, count), chance.FoundRow)
+    ends = [one.scores[-1].top(share) for one in series]
+    nulls = comparisons.between_seeds(ends, [one.seed for one in series])
+    rows = _joined(run, plan, "chance", chance.ChanceRow)
+    write_rows(tables / "chance.csv", [*rows, *nulls], chance.ChanceRow)
+
+
+def write_analyses(run: Run, plan: Plan) -> None:
+    """What the analyses of all fine-tunings wrote, joined."""
+    for name, model in ANALYSES.items():
+        write_rows(run.folder / "tables" / f"{name}.csv", _joined(run, plan, name, model), model)
+
+
+def _joined(run: Run, plan: Plan, name: str, model: type[R]) -> list[R]:
+    return [row for job in plan.analyses for row in read_rows(run.job(job).folder / f"{name}.csv", model)]
+
+
+def _series(run: Run, job: DiscoverSpec) -> comparisons.Series:
+    paths = _paths(run, job, "scores")
+    return comparisons.Series(
+        row_label(job), job.seed, tuple(map(step_of, paths)), tuple(EdgeScores.load(path) for path in paths)
+    )
 
 
 def accuracy(run: Run, plan: Plan) -> list[AccuracyRow]:

@@ -1,4 +1,4 @@
-"""A model before and after fine-tuning: two models of one shape, or one model with its adapter off and on."""
+"""A model before fine-tuning and after (two of one shape, or one with its adapter off and on), and untrained."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from circuitune.core.errors import InputError
+from circuitune.core.seeding import forked
 from circuitune.models.anatomy import Anatomy, anatomy_of
 from circuitune.models.running import prepared
 
@@ -34,6 +36,13 @@ class Version:
         """
         with prepared(self.model), torch.no_grad(), _switched(self.model, self.adapter):
             yield anatomy_of(self.model)
+
+
+def untrained(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """A model of the same shape, type and device with random weights, drawn with `seed`; in evaluation mode."""
+    with forked(seed):
+        fresh: Any = AutoModelForCausalLM.from_config(model.config, dtype=model.dtype)
+    return fresh.to(model.device).eval()
 
 
 def before_and_after(tuned: nn.Module, base: nn.Module | None = None) -> tuple[Version, Version]:

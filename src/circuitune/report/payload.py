@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import yaml
 from pydantic import BaseModel
 
-from circuitune.core import records
+from circuitune.core import chance_records, records
 from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
 from circuitune.report.embedding import Packed, pack
@@ -31,6 +31,15 @@ TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "critical_layers": records.CriticalRow,
     "methods": records.MethodRow,
     "circuits": records.CircuitRow,
+    "chance": chance_records.ChanceRow,
+    "verdicts": chance_records.VerdictRow,
+    "edges": chance_records.EdgeRow,
+    "changed": chance_records.ChangedRow,
+    "stability": chance_records.StabilityRow,
+    "layer_frequency": chance_records.LayerFrequencyRow,
+    "rules": chance_records.RuleRow,
+    "causal": chance_records.TunedCausalRow,
+    "roles": chance_records.TunedRoleRow,
 }
 
 PRIVATE: Final = ("host",)

@@ -1,0 +1,333 @@
+"""The change of one fine-tuning held against chance: intervals, nulls, tests, stability, a causal check, roles.
+
+Scores of single pairs are needed for most of it and are large, so the maps before and after are made here once more,
+with the examples kept, instead of being written by every job that finds circuits.
+"""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from circuitune.circuits.attribution import attribute
+from circuitune.circuits.faithfulness import evaluate
+from circuitune.circuits.scores import EdgeScores
+from circuitune.core.atomic import write_json
+from circuitune.core.chance_records import (
+    AnalysisRecord,
+    ChanceRow,
+    ChangedRow,
+    EdgeRow,
+    LayerFrequencyRow,
+    StabilityRow,
+    TunedCausalRow,
+    TunedRoleRow,
+    VerdictRow,
+)
+from circuitune.core.csvio import write_rows
+from circuitune.core.errors import InputError
+from circuitune.core.records import PairsRecord, read_record
+from circuitune.core.seeding import derived_seed
+from circuitune.core.statistics import Interval, Undefined
+from circuitune.dynamics.bootstrap import bootstrap_change, circuit_stability, layer_stability
+from circuitune.dynamics.causal import causal_check
+from circuitune.dynamics.change import compare
+from circuitune.dynamics.edge_tests import EdgeTests, edge_tests
+from circuitune.dynamics.fairness import node_estimate, verdict
+from circuitune.dynamics.layers import unit
+from circuitune.dynamics.measures import MEASURES, Overlap
+from circuitune.dynamics.nulls import Null, NullKind, between, disjoint_splits, null
+from circuitune.dynamics.resampling import cluster_count
+from circuitune.dynamics.rewiring import random_overlaps, rewired_overlaps
+from circuitune.dynamics.roles import roles
+from circuitune.experiments.artefacts import ANALYSIS, PAIRS, adapted, by_step, encoded, load, move_to, row_label
+from circuitune.experiments.inputs import critical_count
+from circuitune.experiments.specs import AnalyseSpec
+from circuitune.experiments.store import JobFolder
+from circuitune.models.encoding import EncodedPairs
+from circuitune.models.versions import untrained
+
+JUDGED = ("edge_rate", "node_rate", "ratio")
+"""Measures in which larger is more change: a verdict says whether that exceeds chance."""
+
+STABLE_RULES = ("released", "normalised")
+
+
+def analyse(job: JobFolder, spec: AnalyseSpec) -> None:
+    """All tables of one fine-tuning; pairs of the circuit split, evaluated on the part that faithfulness uses."""
+    base, tokenizer = load(job, spec)
+    metric = read_record(job.input("pairs").folder / PAIRS, PairsRecord).metric
+    how = spec.discovery
+    inputs = encoded(job, "circuit", how.pairs, metric, tokenizer)
+    held_out = encoded(job, how.part, how.evaluation_pairs, metric, tokenizer)
+    first, *_, last = by_step(job.input("training").folder / "checkpoints")
+    model = adapted(base, first)
+    before = _scores(model, inputs, spec, metric)
+    stable_before = _stability(model, held_out, before, "circuit before", spec, metric)
+    after = _scores(move_to(model, last), inputs, spec, metric)
+    stable_after = _stability(model, held_out, after, "circuit after", spec, metric)
+    _chance(job, spec, before, after, list(_random_models(base, inputs, spec, metric)))
+    _edges(job, spec, before, after)
+    _layers(job, spec, before, after, [stable_before, stable_after])
+    _mechanism(job, spec, model, held_out, before, after, metric)
+
+
+def _scores(model: PreTrainedModel | PeftModel, inputs: EncodedPairs, spec: AnalyseSpec, metric: str) -> EdgeScores:
+    how = spec.discovery
+    return attribute(
+        model,
+        inputs,
+        method=how.method,
+        steps=how.steps,
+        metric=metric,
+        quadrature=how.quadrature,
+        per_example=True,
+    )
+
+
+def _random_models(
+    base: PreTrainedModel, inputs: EncodedPairs, spec: AnalyseSpec, metric: str
+) -> Iterator[EdgeScores]:
+    """Scores of models of the same shape with random weights, one after the other."""
+    for place in range(spec.analysis.random_models):
+        model = untrained(base, derived_seed(spec.seed, "random model", place))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # how exact their integral is concerns nobody
+            yield _scores(model, inputs, spec, metric)
+
+
+# ---- intervals and nulls ----
+
+
+def _chance(
+    job: JobFolder, spec: AnalyseSpec, before: EdgeScores, after: EdgeScores, random_models: Sequence[EdgeScores]
+) -> None:
+    """chance.csv and verdicts.csv."""
+    label, how = row_label(spec), spec.analysis
+    size = spec.discovery.share
+    intervals = bootstrap_change(before, after, size=size, resamples=how.resamples, seed=spec.seed).measures
+    nulls = _nulls(spec, before, after, random_models)
+    rows = [_interval_row(spec, label, measure, intervals[measure], how.resamples) for measure in intervals]
+    verdicts: list[VerdictRow] = []
+    for measure in MEASURES:
+        own = [null(kind, overlaps, measure) for kind, overlaps in nulls.items()]
+        rows += [null_row(label, spec.seed, one) for one in own]
+        if measure in JUDGED:
+            found = verdict(intervals[measure], [one for one in own if one.kind == "split"])
+            verdicts.append(
+                VerdictRow(
+                    label=label, seed=spec.seed, measure=measure, outcome=found.outcome, sentence=found.sentence
+                )
+            )
+    write_rows(job.folder / "chance.csv", rows, ChanceRow)
+    write_rows(job.folder / "verdicts.csv", verdicts, VerdictRow)
+
+
+def _nulls(
+    spec: AnalyseSpec, before: EdgeScores, after: EdgeScores, random_models: Sequence[EdgeScores]
+) -> dict[NullKind, tuple[Overlap, ...]]:
+    """What two circuits differ in where nothing was learnt between them."""
+    how, share = spec.analysis, spec.discovery.share
+    old, new = before.top(share), after.top(share)
+    nulls: dict[NullKind, tuple[Overlap, ...]] = {}
+    parts = min(how.splits, cluster_count(after))
+    if parts >= 2:
+        nulls["split"] = between(disjoint_splits(after, parts, seed=spec.seed), share)
+    nulls["random-init"] = between(random_models, share)
+    nulls["rewired"] = rewired_overlaps(old, new, how.rewirings, seed=spec.seed)
+    nulls["random"] = random_overlaps(old, new, how.rewirings, seed=spec.seed)
+    return nulls
+
+
+def _interval_row(
+    spec: AnalyseSpec, label: str, measure: str, measured: Interval | Undefined, resamples: int
+) -> ChanceRow:
+    known = measured if isinstance(measured, Interval) else None
+    return ChanceRow(
+        label=label,
+        seed=spec.seed,
+        measure=measure,
+        role="change",
+        comparisons=resamples,
+        undefined=0,
+        estimate=known and known.estimate,
+        low=known and known.low,
+        high=known and known.high,
+        reason=measured.reason if isinstance(measured, Undefined) else "",
+    )
+
+
+def null_row(label: str, seed: int, values: Null) -> ChanceRow:
+    """A null as a row of chance.csv: the mean, and where 95 % of its comparisons lie."""
+    low, high = (values.quantile(level) for level in (0.025, 0.975))
+    missing = values.mean is None
+    return ChanceRow(
+        label=label,
+        seed=seed,
+        measure=values.measure,
+        role=values.kind,
+        comparisons=len(values.values) + values.undefined,
+        undefined=values.undefined,
+        estimate=values.mean,
+        low=None if missing else low,
+        high=None if missing or high is None or not math.isfinite(high) else high,
+        reason=f"{values.undefined} comparisons do not define it" if missing else "",
+    )
+
+
+# ---- single edges ----
+
+
+def _edges(job: JobFolder, spec: AnalyseSpec, before: EdgeScores, after: EdgeScores) -> None:
+    """edges.csv and changed.csv."""
+    tests = edge_tests(before, after, spec.discovery.share)
+    write_rows(job.folder / "edges.csv", _edge_rows(spec, tests, before, after), EdgeRow)
+    estimate = node_estimate(compare(tests.before, tests.after))
+    row = ChangedRow(
+        label=row_label(spec),
+        seed=spec.seed,
+        before=len(tests.before),
+        after=len(tests.after),
+        raw=tests.raw_count,
+        tested=tests.tested_count,
+        significant=tests.significant_count,
+        changed_nodes=estimate.changed_nodes,
+        touching=estimate.touching,
+        estimate=estimate.estimate,
+        sentence=estimate.sentence,
+    )
+    write_rows(job.folder / "changed.csv", [row], ChangedRow)
+
+
+def _edge_rows(spec: AnalyseSpec, tests: EdgeTests, before: EdgeScores, after: EdgeScores) -> list[EdgeRow]:
+    graph, old, new = before.graph, unit(before), unit(after)
+    sources, destinations = tests.union.mask.numpy().nonzero()
+    places = [(int(s), int(d)) for s, d in zip(sources, destinations, strict=True)]
+    return [
+        EdgeRow(
+            label=row_label(spec),
+            seed=spec.seed,
+            source=graph.sources[s],
+            destination=graph.destinations[d],
+            in_before=bool(tests.before.mask[s, d]),
+            in_after=bool(tests.after.mask[s, d]),
+            score_before=float(old[s, d]),
+            score_after=float(new[s, d]),
+            t=float(t) if np.isfinite(t) else None,
+            p=float(p),
+            q=float(q),
+            changed=bool(tests.changed.mask[s, d]),
+        )
+        for (s, d), t, p, q in zip(places, tests.statistic, tests.p, tests.q, strict=True)
+    ]
+
+
+# ---- stability ----
+
+
+def _stability(
+    model: PeftModel, held_out: EncodedPairs, scores: EdgeScores, what: str, spec: AnalyseSpec, metric: str
+) -> StabilityRow:
+    """One row of stability.csv, with the consensus circuit evaluated by the model it is of."""
+    stability = circuit_stability(
+        scores, spec.discovery.share, resamples=spec.analysis.resamples, seed=spec.seed
+    )  # fmt: skip
+    consensus = stability.consensus()
+    found = evaluate(model, held_out, consensus, metric=metric)
+    interval = found.normalized
+    return StabilityRow(
+        label=row_label(spec),
+        seed=spec.seed,
+        what=what,
+        jaccard=stability.mean,
+        unstable=stability.unstable,
+        consensus_edges=len(consensus),
+        normalized=interval.estimate if interval else None,
+        normalized_low=interval.low if interval else None,
+        normalized_high=interval.high if interval else None,
+        reason=found.reason or "",
+    )
+
+
+def _layers(
+    job: JobFolder, spec: AnalyseSpec, before: EdgeScores, after: EdgeScores, circuits: list[StabilityRow]
+) -> None:
+    """stability.csv and layer_frequency.csv."""
+    label = row_label(spec)
+    count = critical_count(spec.critical_layers, before.graph.layers)
+    rows, frequencies = list(circuits), list[LayerFrequencyRow]()
+    for rule in STABLE_RULES:
+        found = layer_stability(before, after, count, rule, resamples=spec.analysis.resamples, seed=spec.seed)
+        rows.append(
+            StabilityRow(
+                label=label,
+                seed=spec.seed,
+                what=f"critical layers ({rule})",
+                jaccard=found.mean,
+                unstable=found.unstable,
+                consensus_edges=None,
+                normalized=None,
+                normalized_low=None,
+                normalized_high=None,
+                reason="",
+            )
+        )
+        frequencies += [
+            LayerFrequencyRow(
+                label=label,
+                seed=spec.seed,
+                rule=rule,
+                layer=layer,
+                frequency=frequency,
+                chosen=layer in found.layers,
+            )
+            for layer, frequency in enumerate(found.frequency)
+        ]
+    write_rows(job.folder / "stability.csv", rows, StabilityRow)
+    write_rows(job.folder / "layer_frequency.csv", frequencies, LayerFrequencyRow)
+
+
+# ---- what the change does ----
+
+
+def _mechanism(
+    job: JobFolder,
+    spec: AnalyseSpec,
+    model: PeftModel,
+    held_out: EncodedPairs,
+    before: EdgeScores,
+    after: EdgeScores,
+    metric: str,
+) -> None:
+    """causal.csv, roles.csv and the sentence of the causal check, on held-out pairs."""
+    label, seed = row_label(spec), spec.seed
+    measured = "nll" if metric == "kl" else metric  # the gain of fine-tuning is in the answer, not against itself
+    try:
+        check = causal_check(
+            model,
+            held_out,
+            before,
+            after,
+            share=spec.discovery.share,
+            draws=spec.analysis.draws,
+            metric=measured,
+            seed=seed,
+        )
+        rows, sentence = check.rows, check.sentence
+    except InputError as error:  # no edge changed, so there is nothing to swap
+        rows, sentence = [], str(error)
+    write_rows(
+        job.folder / "causal.csv",
+        [TunedCausalRow.model_validate({**row.model_dump(), "label": label, "seed": seed}) for row in rows],
+        TunedCausalRow,
+    )
+    found = roles(model, held_out, before, after, count=spec.analysis.heads)
+    write_rows(
+        job.folder / "roles.csv",
+        [TunedRoleRow.model_validate({**role.row().model_dump(), "label": label, "seed": seed}) for role in found],
+        TunedRoleRow,
+    )
+    write_json(job.folder / ANALYSIS, AnalysisRecord(label=label, seed=seed, causal=sentence, metric=measured))

@@ -1,0 +1,64 @@
+"""What jobs and tables share: where artefacts lie, what they are called, and how models and pairs are read."""
+
+from pathlib import Path
+
+from peft import PeftModel, set_peft_model_state_dict  # pyright: ignore[reportUnknownVariableType]
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from circuitune.core.errors import InputError
+from circuitune.experiments.inputs import load_pinned
+from circuitune.experiments.specs import AnalyseSpec, DiscoverSpec, JobSpec, TrainSpec
+from circuitune.experiments.store import JobFolder
+from circuitune.models.encoding import EncodedPairs, encode
+from circuitune.models.loading import peft_quiet
+from circuitune.tasks.pairs import PairSet
+
+PLAN = "circuit_plan.json"
+PAIRS = "pairs.json"
+ANALYSIS = "analysis.json"
+
+
+def row_label(spec: TrainSpec | DiscoverSpec | AnalyseSpec) -> str:
+    """The name of a fine-tuning in the tables, such as ``tune seed 0`` or ``random 2 seed 0``."""
+    draw = f" {spec.ranks.draw}" if isinstance(spec, TrainSpec) and spec.arm == "random" else ""
+    return f"{spec.arm}{draw} seed {spec.seed}"
+
+
+def step_of(path: Path) -> int:
+    """The optimizer step of a checkpoint, or of the scores or circuit made at it."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def by_step(folder: Path) -> list[Path]:
+    """What a folder of checkpoints, scores or circuits holds, in the order of training."""
+    return sorted(folder.iterdir(), key=step_of)
+
+
+def load(job: JobFolder, spec: JobSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The run's model, made sure to be the one the spec names."""
+    recipe = job.run.recipe
+    return load_pinned(recipe.model, recipe.revision, spec.model)
+
+
+def encoded(job: JobFolder, part: str, count: int, metric: str, tokenizer: PreTrainedTokenizerBase) -> EncodedPairs:
+    """At most ``count`` pairs of a part; for the logit difference only those with a wrong answer."""
+    pairs = job.pairs(part)
+    if metric == "logit_diff":
+        kept = tuple(pair for pair in pairs if pair.wrong is not None)
+        pairs = PairSet(pairs.name, kept, pairs.part, pairs.settings)
+    if not len(pairs):
+        raise InputError(f"The {part} part has no usable pair for {metric}; add rows, or set discovery.metric to kl.")
+    return encode(pairs.sample(count), tokenizer)
+
+
+def adapted(base: PreTrainedModel, checkpoint: Path) -> PeftModel:
+    """The model with the adapter of a checkpoint, in evaluation mode."""
+    with peft_quiet():
+        return PeftModel.from_pretrained(base, checkpoint).eval()  # pyright: ignore[reportUnknownMemberType]
+
+
+def move_to(model: PeftModel, checkpoint: Path) -> PeftModel:
+    """The same model with the adapter's weights of another checkpoint of the same training."""
+    set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
+    return model.eval()

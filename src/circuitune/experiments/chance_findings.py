@@ -1,0 +1,79 @@
+"""What the tables say of change and chance, in sentences; the verdict on every measure is the library's."""
+
+from collections.abc import Sequence
+
+from circuitune.core.chance_records import AnalysisRecord, ChanceRow, ChangedRow, StabilityRow, VerdictRow
+from circuitune.experiments.findings import span, times
+
+_MEASURES = {"edge_rate": "Edges", "node_rate": "Nodes", "ratio": "Edges per node"}
+_SCALE = {"edge_rate": "of the circuit before", "node_rate": "of the circuit before", "ratio": "times as much"}
+
+
+def change(rows: Sequence[ChanceRow], verdicts: Sequence[VerdictRow], measure: str) -> str:
+    """One measure of change with its interval, beside every null, and what the rule makes of it."""
+    own = [row for row in rows if row.measure == measure]
+    changes = [row for row in own if row.role == "change"]
+    said = "; ".join(f"seed {row.seed}: {_estimate(row)}" for row in changes)
+    nulls = "; ".join(f"{_NULLS[role]} {_range(found)}" for role in _NULLS if (found := _of(own, role)))
+    outcomes = {row.outcome for row in verdicts if row.measure == measure}
+    judged = outcomes.pop() if len(outcomes) == 1 else "the fine-tunings disagree"
+    return (
+        f"{_MEASURES[measure]}, before against after ({_SCALE[measure]}, 95 % interval over pairs): {said}. Where "
+        f"nothing was learnt in between: {nulls}. Against disjoint parts of the pairs: {judged}."
+    )
+
+
+_NULLS: dict[str, str] = {
+    "seed": "two seeds of the tuning",
+    "split": "disjoint parts of the pairs",
+    "random-init": "two models of random weights",
+    "rewired": "both circuits rewired with their degrees kept",
+    "random": "random circuits of their size",
+}
+
+
+def _of(rows: Sequence[ChanceRow], role: str) -> list[ChanceRow]:
+    return [row for row in rows if row.role == role and row.estimate is not None]
+
+
+def _estimate(row: ChanceRow) -> str:
+    if row.estimate is None or row.low is None or row.high is None:
+        return f"undefined ({row.reason})"
+    if row.measure == "ratio":
+        return f"{row.estimate:.1f} ({row.low:.1f} to {row.high:.1f})"
+    return f"{row.estimate:.1%} ({row.low:.1%} to {row.high:.1%})"
+
+
+def _range(rows: Sequence[ChanceRow]) -> str:
+    """Means of a null over the fine-tunings."""
+    means = [row.estimate for row in rows if row.estimate is not None]
+    return times(means) if rows[0].measure == "ratio" else span(means)
+
+
+def edges(rows: Sequence[ChangedRow]) -> str:
+    """How many edges changed by membership, how many by test, and how many touch a changed node."""
+    said = "; ".join(
+        f"seed {row.seed}: {row.raw} edges are in one circuit only, {row.tested} of them differ by more than the "
+        f"pairs explain (q < 0.05), {row.touching} touch one of {row.changed_nodes} changed nodes"
+        for row in rows
+    )
+    return f"Single edges, {said}."
+
+
+def stable(rows: Sequence[StabilityRow]) -> str:
+    """Which circuits and sets of layers depend on the pairs they were found on."""
+    whats = list(dict.fromkeys(row.what for row in rows))
+    said = [f"{what} {_similar([row.jaccard for row in rows if row.what == what])}" for what in whats]
+    shaky = list(dict.fromkeys(row.what for row in rows if row.unstable))
+    judged = f"unstable (below 0.8): {', '.join(shaky)}" if shaky else "all stable (0.8 or more)"
+    return f"Drawn again from the pairs, the mean Jaccard similarity with the whole is: {'; '.join(said)}; {judged}."
+
+
+def _similar(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low}\N{EN DASH}{high}"
+
+
+def causal(records: Sequence[AnalysisRecord]) -> list[str]:
+    """The causal check of every fine-tuning."""
+    return [f"{record.label}: {record.causal}" for record in records]
