@@ -17,12 +17,14 @@ from circuitune.core.atomic import write_json, write_text
 from circuitune.core.csvio import write_rows
 from circuitune.experiments.summary import find
 from circuitune.report.wiring import Wiring, wiring
+from report.synthetic_chance import write_chance
 
 STEPS = tuple(range(0, 1001, 100))
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
 MAIN = 0.05
 EXAMPLES = 2000
 TITLE = "What fine-tuning on add_sub rewired in nano (synthetic)"
+CAUSAL = ["tune seed 0: the gain passes through the changed edges in part (synthetic)."]
 RECIPE = """\
 name: synthetic
 model: nano
@@ -73,13 +75,14 @@ def build_run(
     write_rows(tables / "layers.csv", _layers(graph, tunings), records.LayerRow)
     write_rows(tables / "critical_layers.csv", _critical(graph, tunings[-1]), records.CriticalRow)
     write_rows(tables / "methods.csv", _methods(), records.MethodRow)
+    write_chance(tables, graph, tunings[:2])
     write_text(folder / "recipe.yaml", RECIPE)
     sentences = [sentence or "These numbers are synthetic: they test the page and say nothing about any model."]
     summary = records.SummaryRecord(
         title=TITLE,
         sentences=[*sentences, "Accuracy on unseen rows rose from 2.4 % to about 90 % in 1,000 steps."],
         notes=["3 of 5,000 rows were left out: row 17 (clean and corrupted differ in length) and two like it."],
-        findings=find(tables, MAIN),
+        findings=find(tables, MAIN).model_copy(update={"causal": CAUSAL}),
     )
     write_json(folder / "summary.json", summary)
     return folder
