@@ -21,8 +21,10 @@ def test_the_documents_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "inputs": random_pairs(30, positions=6, first_difference=3),
         "tokenizer": None,
     }
+    known["base"].save_pretrained("my-gpt2")
+    known["tuned"].save_pretrained("output/checkpoint-500")
     blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 6
     for code in blocks:
         exec(compile(code, str(DOCUMENT), "exec"), known)
     said = capsys.readouterr().out.splitlines()
@@ -31,3 +33,6 @@ def test_the_documents_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     raw, tested = map(int, said[2].split())
     assert tested <= raw
     assert "chance" in said[3] or "not enough" in said[3].lower()
+    assert next(line for line in said if line.startswith("Do the edges differ? "))
+    assert [line.split()[0] for line in said[-2:]] == ["0", "500"]
+    assert known["record"]["tests"]["tested"] == tested

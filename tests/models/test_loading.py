@@ -13,7 +13,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from circuitune.adapters.lora import attach, save_adapter
 from circuitune.core.errors import InputError
-from circuitune.models.loading import NANO_FOLDER, load, load_tokenizer
+from circuitune.models.loading import NANO_FOLDER, Loader, load, load_tokenizer
 from circuitune.testing.models import tiny_model
 
 TOKENS = torch.tensor([[5, 6, 7, 8]])
@@ -224,3 +224,85 @@ def test_the_tokenizer_comes_without_weights(tmp_path: Path):
     config = {"base_model_name_or_path": "nano", "peft_type": "LORA"}
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
     assert load_tokenizer(tmp_path / "adapter").get_vocab() == expected.get_vocab()
+
+
+@pytest.fixture
+def hub(tmp_path, folder, monkeypatch):
+    """The hub's cache with two revisions of a model; nothing else is within reach."""
+    for number, step in enumerate(("step1", "step2")):
+        place = tmp_path / "hub/models--someone--tiny"
+        commit = str(number) * 40
+        tiny_model("gpt_neox", seed=number).save_pretrained(folder)
+        shutil.copytree(folder, place / "snapshots" / commit)
+        (place / "refs").mkdir(exist_ok=True)
+        (place / "refs" / step).write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def test_a_revision_is_part_of_the_name(hub):
+    for number, step in enumerate(("step1", "step2")):
+        expected = logits(tiny_model("gpt_neox", seed=number))
+        for model in (load(f"someone/tiny@{step}")[0], load("someone/tiny", revision=step)[0]):
+            torch.testing.assert_close(logits(model), expected, rtol=0, atol=0)
+        assert len(load_tokenizer(f"someone/tiny@{step}")) == len(load("nano")[1])
+    loader = Loader()
+    known = [loader.content("someone/tiny", revision="step1"), loader.content("someone/tiny@step2")]
+    assert known == [Loader().content(f"someone/tiny@{step}") for step in ("step1", "step2")]
+    assert len(set(known)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "sentence"),
+    [
+        ("someone/tiny@step3", None, "someone/tiny@step3 is no folder here and does not load"),
+        ("someone/tiny@", None, "no folder someone/tiny@"),
+        ("someone/tiny@step1", "step2", "give one of the two"),
+    ],
+)
+def test_a_revision_that_is_none_is_one_sentence(hub, name, revision, sentence):
+    with pytest.raises(InputError) as error:
+        load(name, revision=revision)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_trainers_checkpoint_has_the_tokenizer_of_the_folder_above(folder, tmp_path):
+    checkpoint = shutil.copytree(folder, tmp_path / "output" / "checkpoint-3")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.move(checkpoint / file, checkpoint.parent)
+    model, tokenizer = load(checkpoint)
+    torch.testing.assert_close(logits(model), logits(tiny_model("gpt_neox")), rtol=0, atol=0)
+    assert tokenizer.get_vocab() == load("nano")[1].get_vocab()
+    elsewhere = shutil.copytree(checkpoint, checkpoint.parent / "copy")  # no Trainer writes such a name
+    with pytest.raises(InputError, match="no tokenizer"):
+        load(elsewhere)
+
+
+def test_one_loader_gives_every_model_as_loaded_alone(tmp_path, folder):
+    for number in (1, 2):
+        model = attach(load(folder)[0], LoraConfig(r=number, target_modules=["query_key_value"]), 0)
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.data.normal_(generator=torch.Generator().manual_seed(number))
+        save_adapter(model, tmp_path / f"adapter{number}")
+    shutil.copytree(tmp_path / "adapter1", tmp_path / "empty")
+    (tmp_path / "empty/adapter_model.safetensors").unlink()
+    loader, order = Loader(), ["adapter1", "adapter2", "tiny", "adapter1", "tiny", "tiny", "adapter2"]
+    for name in order:
+        for broken in ("empty", "none/at/all"):
+            with pytest.raises(InputError):
+                loader.load(tmp_path / broken)
+        model = loader.load(tmp_path / name)
+        assert not model.training
+        torch.testing.assert_close(logits(model), logits(load(tmp_path / name)[0]), rtol=0, atol=0)
+
+
+def test_the_content_of_an_adapter_is_its_own_and_its_bases(tmp_path, folder):
+    save_trained_adapter(load(folder)[0], tmp_path / "adapter")
+    first = Loader().content(tmp_path / "adapter")
+    assert Loader().content(shutil.copytree(tmp_path / "adapter", tmp_path / "copy")) == first
+    (tmp_path / "adapter/optimizer.pt").write_text("x")
+    assert Loader().content(tmp_path / "adapter") == first
+    tiny_model("gpt_neox", seed=1).save_pretrained(folder)
+    assert Loader().content(tmp_path / "adapter") != first

@@ -14,6 +14,7 @@ VERBS = {
     "discover": "Find the circuit of a task in a model.",
     "evaluate": "Measure how faithful a circuit is.",
     "compare": "What changed between two circuits or two models.",
+    "follow": "The circuits of a task along the checkpoints of a training.",
     "plan": "Turn two sets of edge scores into LoRA ranks.",
     "train": "Fine-tune with LoRA, uniform or by a plan.",
     "report": "Build the report of a run folder again.",
@@ -53,7 +54,7 @@ def call(arguments: Sequence[str]) -> int:
     except MemoryError:
         return _failed("Out of memory; take fewer pairs, a smaller batch, or a smaller model.", 1)
     except KeyboardInterrupt:
-        resumes = list(arguments[:1]) in (["run"], ["job"])
+        resumes = list(arguments[:1]) in (["run"], ["job"], ["follow"])
         return _failed("Stopped. The same command goes on from here." if resumes else "Stopped.", 130)
     return 0
 

@@ -1,13 +1,18 @@
-"""``circuitune compare``: what is added, removed and kept between two circuits."""
+"""``circuitune compare``: what differs between two circuits, and whether it is more than chance."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from circuitune.cli.discover import NO_PAIRS, usable
 from circuitune.cli.evaluate import read_file
-from circuitune.cli.output import say, show, show_json, table
-from circuitune.cli.sources import PairOptions, load_model, load_pairs
+from circuitune.cli.output import say, show, show_json, table, working
+from circuitune.cli.sources import PairOptions, load_pairs
 from circuitune.core.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from circuitune.dynamics.comparison import Comparison
 
 
 def compare(
@@ -19,20 +24,26 @@ def compare(
     share: float = 0.05,
     metric: Literal["auto", "logit_diff", "kl", "nll"] = "auto",
     pairs_count: int = 200,
+    resamples: int = 200,
+    seed: int = 0,
     json: bool = False,
 ) -> None:
-    """Say what changed between two circuits: edges and nodes added, removed and kept, and where.
+    """Say what changed between two circuits, and whether it is more than chance.
 
-    Each side is a saved circuit or scores file, or a model; models need --task or --pairs.
+    Edges and nodes added, removed and kept, beside error bars over pairs, what disjoint splits of the pairs and
+    circuits rewired with their degrees kept give, and tests of single edges. Each side is a saved circuit or scores
+    file, or a model; models need --task or --pairs. Scores files need those of every pair (discover --per-example).
 
     Examples:
-      circuitune compare base/circuit.safetensors tuned/circuit.safetensors
-      circuitune compare nano adapters/step-00500 --task add_sub
+      circuitune compare base/scores.safetensors tuned/scores.safetensors
+      circuitune compare nano tuned/checkpoints/step-00500 --task add_sub
+      circuitune compare EleutherAI/pythia-160m@step1000 EleutherAI/pythia-160m@step143000 --task add_sub
 
     Parameters
     ----------
     before: str
-        A circuit or scores file, a model folder, the name of a model on the hub, or nano.
+        A circuit or scores file; a folder of a model, an adapter or a Trainer's checkpoint; the name of a model on
+        the hub, also as NAME@REVISION; or nano.
     after: str
         The same.
     share: float
@@ -41,81 +52,102 @@ def compare(
         For models: auto is the logit difference where wrong answers are known, else kl.
     pairs_count: int
         For models: how many pairs to use at most.
+    resamples: int
+        How often pairs are drawn again for error bars, 200 or more.
+    seed: int
+        Of resamples, splits and rewirings.
     json: bool
         Print the result as JSON, with the names of all changed edges and nodes.
     """
-    from circuitune.dynamics.change import compare as between
+    from circuitune.dynamics.bootstrap import LEAST_RESAMPLES
+    from circuitune.dynamics.comparison import compare_with_chance
 
     if not 0 < share <= 1:
         raise InputError(f"--share {share} is no share of the edges; give a number above 0, at most 1.")
+    if resamples < LEAST_RESAMPLES:
+        raise InputError(f"--resamples {resamples} is too few for error bars; give {LEAST_RESAMPLES} or more.")
     sides = (before, after)
-    models = [side for side in sides if not _is_file(side)]
+    models = [side for side in dict.fromkeys(sides) if not _is_file(side)]
     if models and source.task is None and source.pairs is None:
         raise InputError(f"{models[0]} is no file, so it is taken for a model: name pairs with --task or --pairs.")
-    files = {side: read_file(Path(side)) for side in sides if _is_file(side)}
-    old, new = _circuits(sides, files, source, metric, pairs_count)
-    change = between(old, new, share)
-    sets = {"nodes": change.nodes, "edges": change.edges}
+    found = {side: read_file(Path(side)) for side in sides if _is_file(side)}
+    if models:
+        found |= _score(models, source, metric, pairs_count)
+    with working(f"Comparing, {resamples} resamples"):
+        result = compare_with_chance(found[before], found[after], size=share, resamples=resamples, seed=seed)
     if json:
-        show_json(
-            {
-                **{kind: {**_counts(part), "names": _names(part)} for kind, part in sets.items()},
-                "edges_at_changed_nodes": change.edges_at_changed_nodes,
-            }
-        )
+        show_json(result.to_record())
         return
-    rows = [[kind, *_counts(part).values()] for kind, part in sets.items()]
-    show(table(["kind", "before", "after", "added", "removed", "kept", "jaccard", "rate"], rows))
-    show(f"{change.edges_at_changed_nodes} of the changed edges touch a changed node.")
-    layers = [
-        [layer.layer, layer.possible, layer.before, layer.after, layer.added, layer.removed]
-        for layer in change.layers
-        if layer.kind == "edge" and layer.side == "source"
-    ]
-    show("\nEdges by the layer they leave (-1 is the input):")
-    show(table(["layer", "possible", "before", "after", "added", "removed"], layers))
+    show("\n".join(result.sentences))
+    show(f"\n{_measures(result)}\n\n{_counts(result)}")
+    show(f"\nEdges by the layer they leave (-1 is the input):\n{_layers(result)}")
 
 
 def _is_file(side: str) -> bool:
     return Path(side).is_file() or side.endswith(".safetensors")
 
 
-def _circuits(
-    sides: tuple[str, str], files: dict[str, Any], source: PairOptions, metric: str, pairs_count: int
-) -> list[Any]:
-    """Both sides as scores or circuits; files are read before a model is loaded."""
-    models = [side for side in sides if side not in files]
-    scored = iter(_score(models, source, metric, pairs_count)) if models else iter(())
-    return [files[side] if side in files else next(scored) for side in sides]
-
-
-def _score(models: list[str], source: PairOptions, metric: str, pairs_count: int) -> list[Any]:
-    """Edge scores of every model on the same pairs; the first model checks them and answers for missing ones."""
+def _score(models: list[str], source: PairOptions, metric: str, pairs_count: int) -> dict[str, Any]:
+    """Each model's scores of the same pairs, one by one; the first model checks them and answers for missing ones."""
     from circuitune.circuits.attribution import attribute
     from circuitune.models.encoding import encode
+    from circuitune.models.loading import Loader
 
-    first, tokenizer = load_model(models[0])
-    pairs, chosen = load_pairs(source, first, tokenizer, metric, "circuit")
+    tokenizers, loader = _tokenizers(models), Loader()
+    say(f"Loading {models[0]} ...")
+    first = loader.load(models[0])
+    pairs, chosen = load_pairs(source, first, tokenizers[0], metric, "circuit")
     sample = usable(pairs, chosen).sample(pairs_count)
-    scores: list[Any] = []
-    for name in models:
-        model, tokenizer = (first, tokenizer) if name == models[0] else load_model(name)
+    scores: dict[str, Any] = {}
+    for name, tokenizer in zip(models, tokenizers, strict=True):
+        model = first if name == models[0] else loader.load(name)
         say(f"Scoring all edges of {name} on {len(sample)} pairs, metric {chosen} ...")
-        scores.append(attribute(model, encode(sample, tokenizer), metric=chosen))
+        scores[name] = attribute(model, encode(sample, tokenizer), metric=chosen, per_example=True)
     return scores
 
 
-def _counts(part: Any) -> dict[str, Any]:
-    return {
-        "before": part.before,
-        "after": part.after,
-        "added": len(part.added),
-        "removed": len(part.removed),
-        "kept": len(part.kept),
-        "jaccard": part.jaccard,
-        "rate": part.rate,
-    }
+def _tokenizers(models: list[str]) -> "list[PreTrainedTokenizerBase]":
+    """Each model's own; one that brings none, as a Trainer's checkpoint may, has the first that another brings."""
+    from circuitune.models.loading import load_tokenizer
+
+    own: list[PreTrainedTokenizerBase | InputError] = []
+    for name in models:
+        try:
+            own.append(load_tokenizer(name))
+        except InputError as error:
+            own.append(error)
+    there = [found for found in own if not isinstance(found, InputError)]
+    for found in own:
+        if isinstance(found, InputError) and not there:
+            raise found
+    return [there[0] if isinstance(found, InputError) else found for found in own]
 
 
-def _names(part: Any) -> dict[str, list[str]]:
-    return {"added": list(part.added), "removed": list(part.removed)}
+def _measures(result: "Comparison") -> str:
+    """Every measure with its interval, and beside it what chance gives on average and at most."""
+    header = ["measure", "estimate", "low", "high"]
+    kinds = ("split", "rewired")
+    rows = [
+        [name, record["estimate"], record["low"], record["high"]]
+        + [record["nulls"].get(kind, {}).get(part) for kind in kinds for part in ("mean", "bound")]
+        for name, record in result.measures.items()
+    ]
+    return table([*header, *(f"{kind} {part}" for kind in kinds for part in ("mean", "bound"))], rows)
+
+
+def _counts(result: "Comparison") -> str:
+    parts = {"nodes": result.change.nodes, "edges": result.change.edges}
+    rows = [
+        [kind, part.before, part.after, len(part.added), len(part.removed), len(part.kept)]
+        for kind, part in parts.items()
+    ]
+    return table(["kind", "before", "after", "added", "removed", "kept"], rows)
+
+
+def _layers(result: "Comparison") -> str:
+    rows = [
+        [layer.layer, layer.possible, layer.before, layer.after, layer.added, layer.removed]
+        for layer in result.change.layers
+        if layer.kind == "edge" and layer.side == "source"
+    ]
+    return table(["layer", "possible", "before", "after", "added", "removed"], rows)

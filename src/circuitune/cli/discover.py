@@ -30,6 +30,7 @@ def discover(
     share: float = 0.05,
     select: Literal["top", "signed", "greedy"] = "top",
     memory: str | None = None,
+    per_example: bool = False,
     out: Path = Path("discovered"),
     json: bool = False,
 ) -> None:
@@ -63,6 +64,8 @@ def discover(
         The strongest edges by magnitude, by signed score, or grown greedily from the logits.
     memory: str
         What the engine may take above the model, such as 4GB; by default 1 GiB.
+    per_example: bool
+        Keep the scores of every pair too: error bars, nulls and tests of `circuitune compare` need them.
     out: Path
         The folder to write to.
     json: bool
@@ -90,6 +93,7 @@ def discover(
             metric=chosen,
             quadrature=quadrature,
             ablation=ablation,
+            per_example=per_example,
             memory=budget,
         )
         if not first:

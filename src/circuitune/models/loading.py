@@ -1,7 +1,7 @@
 """A name or a folder in, a model in eval mode and its tokenizer out.
 
     model, tokenizer = load("nano")                       # the embedded model: no download
-    model, tokenizer = load("EleutherAI/pythia-160m")     # Hugging Face hub
+    model, tokenizer = load("EleutherAI/pythia-160m")     # Hugging Face hub, or pythia-160m@step1000 for a revision
     model, tokenizer = load("runs/x/jobs/y/checkpoints/step-00940")   # a folder, of a model or of a PEFT adapter
 
 A folder is read without touching the network.
@@ -13,15 +13,15 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging import CRITICAL
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub import model_info
+from huggingface_hub import hf_hub_download, model_info
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -35,6 +35,7 @@ from transformers.utils import logging
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from circuitune.core.errors import InputError, MachineError
+from circuitune.core.manifest import digest, sha256_file
 
 NANO = "nano"
 """Name of the embedded model, and what adapters trained on it name as their base: run folders stay movable."""
@@ -78,6 +79,11 @@ class _Place:
             "local_files_only": self.offline,
         }
 
+    @property
+    def origin(self) -> tuple[str, str | None]:
+        """Equal for places that hold one model."""
+        return self.source, self.revision
+
     def has(self, *patterns: str) -> bool:
         """Whether the folder holds a file of one of these names; a hub model is taken to."""
         return self.folder is None or any(next(self.folder.glob(pattern), None) for pattern in patterns)
@@ -94,8 +100,9 @@ def load(
     """Load a causal language model and its tokenizer.
 
     Args:
-        name: "nano", a folder of a model or of a PEFT adapter, or a name on the Hugging Face hub. An adapter's base
-            is what its ``adapter_config.json`` names: any of these, a relative folder also seen from the adapter's.
+        name: "nano", a folder of a model or of a PEFT adapter, a Trainer's checkpoints among them, or a name on the
+            Hugging Face hub, also with its revision (``NAME@REVISION``). An adapter's base is what its
+            ``adapter_config.json`` names: any of these, a relative folder also seen from the adapter's.
         revision: branch, tag or commit on the hub.
         trust_remote_code: run the model code of the repository or folder.
         dtype: such as "bfloat16"; None: as stored, but half precision on the CPU becomes float32.
@@ -108,13 +115,11 @@ def load(
     """
     place = _find(os.fspath(name), revision, trust_remote_code)
     with _explained(place), _quiet(place):
-        adapter = find_adapter_config_file(
-            place.source, revision=place.options["revision"], local_files_only=place.offline
-        )
+        adapter = _adapter_config(place)
         if adapter is None:
             model, tokenizer = _model(place, dtype), _tokenizer(place)
         else:
-            model, tokenizer = _adapted(place, Path(adapter), dtype)
+            model, tokenizer = _adapted(place, adapter, dtype)
         if dtype is None and model.dtype in (torch.float16, torch.bfloat16) and _on_cpu(device):
             model = model.float()
         if device is not None:
@@ -132,12 +137,96 @@ def load_tokenizer(
     """
     place = _find(os.fspath(name), revision, trust_remote_code)
     with _explained(place), _quiet(place):
-        adapter = find_adapter_config_file(
-            place.source, revision=place.options["revision"], local_files_only=place.offline
-        )
+        adapter = _adapter_config(place)
         if adapter is None or (place.folder is not None and place.has(*_TOKENIZER)):
             return _tokenizer(place)
-        return _tokenizer(_base(place, Path(adapter)))
+        return _tokenizer(_base(place, adapter))
+
+
+class Loader:
+    """Loads one model after another, on the CPU as `load` does; the base that adapters share is read once.
+
+    A model it gave out is used up when the next is loaded: adapters of one shape change places in it.
+    """
+
+    def __init__(self) -> None:
+        self._base: _Place | None = None
+        self._model: Any = None
+        self._config: dict[str, Any] | None = None  # of the adapter on it
+        self._contents: dict[tuple[str, str | None], str] = {}
+
+    def load(self, name: str | os.PathLike[str], *, revision: str | None = None) -> PreTrainedModel | PeftModel:
+        """The model alone, in eval mode; names and errors are those of `load`."""
+        place = _find(os.fspath(name), revision, False)
+        with _explained(place), _quiet(place):
+            adapter = _adapter_config(place)
+            base = place if adapter is None else _base(place, adapter)
+            config = None if adapter is None else json.loads(adapter.read_text(encoding="utf-8"))
+            same = self._base is not None and base.origin == self._base.origin
+            if not same or self._config not in (None, config):
+                self._read(base)
+            if config is not None and (self._config is None or not self._exchanged(place)):
+                self._adapt(base, place, config)
+            if self._model.dtype in (torch.float16, torch.bfloat16):
+                self._model = self._model.float()
+            return self._model.eval()
+
+    def content(self, name: str | os.PathLike[str], *, revision: str | None = None) -> str:
+        """What tells a model's weights from others, without loading them: SHA-256 over files, or the hub's commit.
+
+        An adapter's is of its own files and of its base.
+        """
+        place = _find(os.fspath(name), revision, False)
+        if place.origin not in self._contents:
+            with _explained(place), _quiet(place):
+                adapter = _adapter_config(place)
+                parts = [_own_content(place, adapter)]
+                if adapter is not None:
+                    parts.append(self.content(_base(place, adapter).shown))
+                self._contents[place.origin] = digest(parts)
+        return self._contents[place.origin]
+
+    def _read(self, base: _Place) -> None:
+        self._base = self._model = self._config = None  # before the next one is read: two might not fit
+        with _explained(base):
+            self._model, self._base = _model(base, None), base
+
+    def _adapt(self, base: _Place, place: _Place, config: dict[str, Any]) -> None:
+        """Put an adapter on the base, which is read again where another is on it."""
+        if self._config is not None:
+            self._read(base)
+        model, self._base = self._model, None  # an adapter that does not load leaves traces in it
+        self._model = _with_adapter(model, place)
+        self._base, self._config = base, config
+
+    def _exchanged(self, place: _Place) -> bool:
+        """Put the adapter's weights in place of those that are on the base; False where they are others by name."""
+        if not place.has(*_ADAPTER):
+            raise InputError(_no_adapter(place))
+        weights = load_peft_weights(place.source, device="cpu", revision=place.revision)
+        own = get_peft_model_state_dict(self._model, save_embedding_layers=False)  # "auto" would ask the hub
+        if weights.keys() != own.keys():
+            return False
+        set_peft_model_state_dict(self._model, weights)
+        return True
+
+
+def _own_content(place: _Place, adapter: Path | None) -> str:
+    """Of the files that hold a model's or an adapter's weights and shape; on the hub of the commit."""
+    if place.folder is None:
+        config = adapter or hf_hub_download(
+            place.source, "config.json", revision=place.revision, local_files_only=place.offline
+        )
+        return Path(config).parent.name
+    patterns = ("config.json", *_WEIGHTS) if adapter is None else (adapter.name, *_ADAPTER)
+    files = sorted({path for pattern in patterns for path in place.folder.glob(pattern)})
+    return digest({path.name: sha256_file(path) for path in files})
+
+
+def _adapter_config(place: _Place) -> Path | None:
+    """Where the ``adapter_config.json`` is; None where the place holds a model."""
+    found = find_adapter_config_file(place.source, revision=place.options["revision"], local_files_only=place.offline)
+    return None if found is None else Path(found)
 
 
 def _find(name: str, revision: str | None, trust_remote_code: bool) -> _Place:
@@ -148,11 +237,15 @@ def _find(name: str, revision: str | None, trust_remote_code: bool) -> _Place:
         return _Place(name, str(folder.resolve()), folder.resolve(), revision, trust_remote_code, True)
     if folder.exists():
         raise InputError(f"{name} is a file; give the folder that holds the model.")
-    if not _HUB_NAME.fullmatch(name):
+    named, at, own = name.partition("@")
+    if not _HUB_NAME.fullmatch(named) or (at and not own):
         raise InputError(
             f"There is no folder {name}, and it is no name on the Hugging Face hub; give a model's folder."
         )
-    return _Place(name, name, None, revision, trust_remote_code, not _reachable(name, revision))
+    if own and revision not in (None, own):
+        raise InputError(f"{name} names a revision, and {revision} was asked for as well; give one of the two.")
+    revision = own or revision
+    return _Place(name, named, None, revision, trust_remote_code, not _reachable(named, revision))
 
 
 def _reachable(name: str, revision: str | None) -> bool:
@@ -203,6 +296,11 @@ def _model(place: _Place, dtype: str | torch.dtype | None) -> PreTrainedModel:
 
 
 def _tokenizer(place: _Place) -> PreTrainedTokenizerBase:
+    if place.folder is not None and place.folder.name.startswith("checkpoint-") and not place.has(*_TOKENIZER):
+        above = replace(place, source=str(place.folder.parent), folder=place.folder.parent)
+        place = (
+            above if above.has(*_TOKENIZER) else place
+        )  # a Trainer keeps it with its checkpoints only if it has it
     if not place.has(*_TOKENIZER):
         raise InputError(f"{place.shown} holds no tokenizer (tokenizer.json); save the model's tokenizer there.")
     return AutoTokenizer.from_pretrained(place.source, **place.options)
@@ -212,15 +310,22 @@ def _adapted(
     place: _Place, config: Path, dtype: str | torch.dtype | None
 ) -> tuple[PeftModel, PreTrainedTokenizerBase]:
     """A PEFT adapter on its base, with its own tokenizer if it brings one."""
-    if not place.has(*_ADAPTER):
-        raise InputError(f"{place.shown} holds an adapter's config but no adapter_model.safetensors; save it there.")
     found = _base(place, config)
     with _explained(found):
         model, tokenizer = _model(found, dtype), _tokenizer(found)
-    with peft_quiet():
-        adapted = PeftModel.from_pretrained(model, place.source, revision=place.revision)
     own = place.folder is not None and place.has(*_TOKENIZER)
-    return adapted, _tokenizer(place) if own else tokenizer
+    return _with_adapter(model, place), _tokenizer(place) if own else tokenizer
+
+
+def _with_adapter(model: PreTrainedModel, place: _Place) -> PeftModel:
+    if not place.has(*_ADAPTER):
+        raise InputError(_no_adapter(place))
+    with peft_quiet():
+        return PeftModel.from_pretrained(model, place.source, revision=place.revision)
+
+
+def _no_adapter(place: _Place) -> str:
+    return f"{place.shown} holds an adapter's config but no adapter_model.safetensors; save it there."
 
 
 def _base(place: _Place, config: Path) -> _Place:
