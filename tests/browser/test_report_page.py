@@ -7,14 +7,18 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browser.watched import Watched
-from circuitune.core import records
+from circuitune.core import chance_records, records
 from circuitune.core.atomic import write_json
+from circuitune.core.csvio import read_rows, write_rows
 from circuitune.report import build
 from report.synthetic import build_run
 
 pytestmark = pytest.mark.browser
 
-FIGURES = ("accuracy", "faithfulness", "change", "transitions", "layers", "circuit", "methods")
+FIGURES = (
+    *("accuracy", "faithfulness", "change", "transitions", "chance", "layer-frequency", "causal"),
+    *("layers", "circuit", "methods"),
+)
 PAINTED = """canvas => {
   const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
   return data.filter((value, i) => i % 4 === 3 && value > 0).length;
@@ -36,13 +40,15 @@ def test_every_figure_is_there_and_has_a_size(watched: Watched, report: Path) ->
         box = figure.bounding_box()
         assert box is not None
         assert box["width"] > 300
-        assert box["height"] > 150
+        assert box["height"] > 130
         for svg in figure.locator("svg").all():
             drawn = svg.bounding_box()
             assert drawn is not None
             assert drawn["width"] > 0
             assert drawn["height"] > 0
-        expect(figure.locator("figcaption")).to_contain_text(re.compile(r"Figure \d\. \w"))
+        expect(figure.locator("figcaption")).to_contain_text(re.compile(r"Figure \d+\. \w"))
+    captions = page.locator("figcaption b").all_inner_texts()
+    assert [int(text.split()[1].rstrip(".")) for text in captions] == list(range(1, len(FIGURES) + 1))
 
 
 def test_the_circuit_is_painted(watched: Watched, report: Path) -> None:
@@ -125,6 +131,88 @@ def test_layers_show_counts_or_shares(watched: Watched, report: Path) -> None:
     expect(values).to_have_text(re.compile(r"^\d+\s%$"))
 
 
+def test_the_verdicts_stand_beside_their_measures(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    verdicts = page.locator("#chance .measure")
+    expect(verdicts).to_have_text(
+        [
+            re.compile(r"^Edges changed\s*more than chance$"),
+            re.compile(r"^Nodes changed\s*seed 0: more than chance\s*seed 1: not enough to say$"),
+            re.compile(r"^Edges against nodes\s*no more than chance$"),
+        ]
+    )
+    expect(page.locator("#chance")).to_contain_text("undefined in 35 of 40")
+    expect(page.locator("#beyond .findings")).to_contain_text(
+        "Against disjoint parts of the pairs: more than chance."
+    )
+    expect(page.locator("#stability")).to_contain_text("unstable")
+    expect(page.locator("#mechanism .findings")).to_contain_text("passes through the changed edges")
+    assert page.locator("#roles tbody tr").count() == 10
+    assert watched.complaints == []
+
+
+def edges_shown(page: Page, column: int) -> list[str]:
+    return page.locator(f"#edges tbody td:nth-child({column})").all_inner_texts()
+
+
+def test_edges_are_sorted_by_keyboard(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    page.locator("#edges > summary").press("Enter")
+    header = page.locator("#edges th").filter(has_text="Score after")
+    assert header.get_attribute("aria-sort") == "none"
+    button = header.get_by_role("button")
+    for key, order in (("Enter", "ascending"), ("Space", "descending")):
+        button.press(key)
+        expect(header).to_have_attribute("aria-sort", order)
+        values = [float(text.replace("\u2212", "-")) for text in edges_shown(page, 6)]
+        assert len(values) == 50
+        assert values == sorted(values, reverse=order == "descending")
+    assert page.locator("#edges th[aria-sort=none]").count() == 7
+    assert page.evaluate("document.activeElement.textContent") == "Score after"
+    assert watched.complaints == []
+
+
+def test_edges_are_filtered_and_all_of_them_shown(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    page.locator("#edges > summary").click()
+    edges = page.locator("#edges")
+    edges.get_by_role("button", name=re.compile(r"Show all \d+")).click()
+    assert len(edges_shown(page, 1)) > 50
+    edges.get_by_label("Filter").fill("LOGITS a7")
+    rows = list(zip(edges_shown(page, 1), edges_shown(page, 2), strict=True))
+    assert rows
+    assert all(source.startswith("a7") and destination == "logits" for source, destination in rows)
+    edges.get_by_label("Filter").fill("")
+    edges.get_by_label("changed only").check()
+    assert set(edges_shown(page, 8)) == {"yes"}
+    edges.get_by_label("Filter").fill("no such edge")
+    expect(edges.get_by_role("status")).to_have_text("No edge matches.")
+
+
+def test_edges_are_downloaded_as_they_are_but_disarmed(watched: Watched, tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run")
+    path = run / "tables" / "edges.csv"
+    hostile = '=cmd|" /C calc"!A0'
+    first, *rest = read_rows(path, chance_records.EdgeRow)
+    rows = [first.model_copy(update={"source": hostile, "score_before": -0.25}), *rest]
+    write_rows(path, rows, chance_records.EdgeRow)
+    page = watched.open(build(run))
+    page.locator("#edges > summary").click()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download as CSV").click()
+    saved = tmp_path / started.value.suggested_filename
+    started.value.save_as(saved)
+
+    assert saved.name == "run-edges.csv"
+    found = read_rows(saved, chance_records.EdgeRow)
+    own = sorted((row for row in rows if row.label == "tune seed 0"), key=lambda row: row.q)
+    assert found == [
+        row.model_copy(update={"source": f"'{hostile}"}) if row.source == hostile else row for row in own
+    ]
+    assert all(url.startswith(("file:", "data:,", "blob:null/")) for url in watched.requests)
+    assert watched.complaints == []
+
+
 def test_a_chart_is_read_under_the_pointer(watched: Watched, report: Path) -> None:
     page = watched.open(report)
     chart = page.get_by_role("img", name="Accuracy over training, per seed")
@@ -134,8 +222,9 @@ def test_a_chart_is_read_under_the_pointer(watched: Watched, report: Path) -> No
 
 def test_every_control_has_a_name(watched: Watched, report: Path) -> None:
     page = watched.open(report)
-    unnamed = page.evaluate("""[...document.querySelectorAll("input, select, [role=button], [role=img]")]
-        .filter(element => !(element.labels?.length || element.getAttribute("aria-label"))).length""")
+    unnamed = page.evaluate("""[...document.querySelectorAll("input, select, button, [role=button], [role=img]")]
+        .filter(element => !(element.labels?.length || element.getAttribute("aria-label")
+            || (element.localName === "button" && element.textContent))).length""")
     assert unnamed == 0
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from circuitune.core import records
-from circuitune.core.atomic import write_json
+from circuitune.core import chance_records, records
+from circuitune.core.atomic import write_json, write_text
 from circuitune.core.csvio import read_rows, write_rows
 from circuitune.core.environment import describe
 from circuitune.core.errors import InputError
@@ -25,6 +25,24 @@ def test_every_table_arrives_with_all_its_rows_and_columns(made: Path) -> None:
         rows = read_rows(made / "tables" / f"{name}.csv", model)
         assert tables[name]["columns"] == list(model.model_fields)
         assert [tuple(row) for row in tables[name]["rows"]] == [tuple(row.model_dump().values()) for row in rows]
+
+
+def test_of_many_edges_those_of_smallest_q_arrive_and_the_count_of_all(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("circuitune.report.payload.MOST_EDGES", 40)
+    rows = read_rows(made / "tables" / "edges.csv", chance_records.EdgeRow)
+    found = page(made)
+    table = found["tables"]["edges"]
+    kept = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+
+    assert found["counts"]["edges"] == len(rows)
+    for label in ("tune seed 0", "tune seed 1"):
+        smallest = sorted(row.q for row in rows if row.label == label)[:40]
+        assert sorted(row["q"] for row in kept if row["label"] == label) == smallest
+    order = [(row.label, row.source, row.destination) for row in rows]
+    places = [order.index((row["label"], row["source"], row["destination"])) for row in kept]
+    assert places == sorted(places)
 
 
 def test_circuits_come_tuning_first_by_step_each_with_its_block(made: Path) -> None:
@@ -60,6 +78,16 @@ def test_the_findings_are_those_of_the_summary(made: Path) -> None:
     summary = records.read_record(made / "summary.json", records.SummaryRecord)
     assert page(made)["findings"] == summary.findings.model_dump()
     assert summary.findings.changes[0].startswith("Edges: ")
+
+
+def test_a_summary_from_before_there_were_verdicts_has_none(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    for name in ("chance", "causal"):
+        del summary["findings"][name]
+    write_text(run / "summary.json", json.dumps(summary))
+    found = page(run)["findings"]
+    assert found["chance"] == found["causal"] == []
+    assert found["changes"]
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -1,11 +1,15 @@
 // The page, top to bottom.
 
 import type { ComponentChildren } from "preact";
+import { CausalFigure, RolesTable } from "./figures/causal.tsx";
+import { ChanceFigure } from "./figures/chance.tsx";
 import { ChangeFigure, TransitionsFigure } from "./figures/change.tsx";
 import { CircuitFigure } from "./figures/circuit.tsx";
+import { EdgesTable } from "./figures/edges.tsx";
 import { LayersFigure } from "./figures/layers.tsx";
 import { Making } from "./figures/making.tsx";
 import { MethodsFigure } from "./figures/methods.tsx";
+import { LayerFrequencyFigure, StabilityTable } from "./figures/stability.tsx";
 import { AccuracyFigure, FaithfulnessFigure } from "./figures/training.tsx";
 import type { Payload } from "./payload.ts";
 
@@ -39,14 +43,29 @@ export function App({ payload }: { payload: Payload }) {
             <TransitionsFigure rows={tables.transitions} figure={4} />
           </div>
         </Section>
+        <Section id="beyond" title="Is it more than chance?" findings={findings.chance}>
+          <ChanceFigure rows={tables.chance} verdicts={tables.verdicts} figure={5} />
+          <EdgesTable rows={tables.edges} total={payload.counts.edges ?? 0} run={payload.run} />
+          <h3>Would other pairs have given the same?</h3>
+          <StabilityTable rows={tables.stability} />
+          <LayerFrequencyFigure rows={tables.layer_frequency} agreement={tables.rules} figure={6} />
+        </Section>
+        <Section
+          id="mechanism"
+          title="Does the gain pass through the changed edges?"
+          findings={findings.causal}
+        >
+          <CausalFigure rows={tables.causal} figure={7} />
+          <RolesTable rows={tables.roles} />
+        </Section>
         <Section id="where" title="Where it changed" findings={findings.where}>
-          <LayersFigure rows={tables.layers} critical={tables.critical_layers} figure={5} />
+          <LayersFigure rows={tables.layers} critical={tables.critical_layers} figure={8} />
         </Section>
         <Section id="wiring" title="The wiring itself">
-          <CircuitFigure payload={payload} figure={6} />
+          <CircuitFigure payload={payload} figure={9} />
         </Section>
         <Section id="contest" title="Does it help to place LoRA rank there?" findings={findings.contest}>
-          <MethodsFigure rows={tables.methods} figure={7} />
+          <MethodsFigure rows={tables.methods} figure={10} />
         </Section>
         <Section id="making" title="How each number was made">
           <Making payload={payload} />

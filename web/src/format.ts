@@ -20,6 +20,12 @@ export function number(value: number): string {
   return signed(small ? value.toExponential(2) : String(Number(value.toPrecision(4))));
 }
 
+/** As many digits after the point as told, and no minus before a zero. */
+export function fixed(value: number, digits: number): string {
+  const text = value.toFixed(digits);
+  return signed(Number(text) === 0 ? text.replace("-", "") : text);
+}
+
 /** "1 edge", "2 edges". */
 export function plural(value: number, word: string): string {
   return `${count(value)} ${word}${value === 1 ? "" : "s"}`;
@@ -45,6 +51,18 @@ export function armName(arm: string): string {
     random: "Random layers",
   };
   return names[arm] ?? arm;
+}
+
+/** Labels of fine-tunings, each once. */
+export function labelsOf(rows: readonly { label: string }[]): string[] {
+  return [...new Set(rows.map((row) => row.label))];
+}
+
+/** "seed 1", or the label where seeds do not tell the fine-tunings apart. */
+export function lineName(label: string, rows: readonly { label: string; seed: number }[]): string {
+  const labels = labelsOf(rows);
+  const seeds = new Set(rows.map((row) => row.seed));
+  return seeds.size === labels.length ? `seed ${rows.find((row) => row.label === label)!.seed}` : label;
 }
 
 function signed(text: string): string {

@@ -108,6 +108,107 @@ export interface MethodRow {
   loss: number | null;
 }
 
+/** A measure of change from before to after with its interval, or what 95 % of the comparisons of a null are. */
+export interface ChanceRow {
+  label: string;
+  seed: number;
+  measure: string;
+  role: "change" | "seed" | "split" | "random-init" | "rewired" | "random";
+  comparisons: number;
+  undefined: number; // of these, how many have no value
+  estimate: number | null;
+  low: number | null;
+  high: number | null; // of a null with an estimate: null where it has no end
+  reason: string;
+}
+
+export interface VerdictRow {
+  label: string;
+  seed: number;
+  measure: string;
+  outcome: string;
+  sentence: string;
+}
+
+export interface EdgeRow {
+  label: string;
+  seed: number;
+  source: string;
+  destination: string;
+  in_before: boolean;
+  in_after: boolean;
+  score_before: number;
+  score_after: number;
+  t: number | null;
+  p: number;
+  q: number;
+  changed: boolean;
+}
+
+export interface StabilityRow {
+  label: string;
+  seed: number;
+  what: string;
+  jaccard: number;
+  unstable: boolean;
+  consensus_edges: number | null;
+  normalized: number | null;
+  normalized_low: number | null;
+  normalized_high: number | null;
+  reason: string;
+}
+
+export interface LayerFrequencyRow {
+  label: string;
+  seed: number;
+  rule: string;
+  layer: number;
+  frequency: number;
+  chosen: boolean;
+}
+
+export interface RuleRow {
+  label: string;
+  seed: number;
+  first: string;
+  second: string;
+  kendall: number | null;
+  jaccard: number;
+  expected: number;
+}
+
+export interface CausalRow {
+  direction: "removal" | "insertion";
+  swapped: string;
+  draw: number;
+  edges: number;
+  measure: string;
+  base: number;
+  tuned: number;
+  value: number;
+  share: number | null;
+  low: number | null;
+  high: number | null;
+  reason: string;
+  label: string;
+  seed: number;
+}
+
+export interface HeadRoleRow {
+  place: number;
+  head: string;
+  change: number;
+  position: number; // of the token, counted from the prompt's end: -1 is its last
+  attention_before: number;
+  attention_after: number;
+  direct_before: number;
+  direct_after: number;
+  wrong_after: number | null;
+  sentence: string;
+  label: string;
+  seed: number;
+}
+
 /** Every table a run can have; null where the run does not have it. */
 export interface Tables {
   accuracy: AccuracyRow[] | null;
@@ -118,6 +219,15 @@ export interface Tables {
   critical_layers: CriticalRow[] | null;
   methods: MethodRow[] | null;
   circuits: object[] | null;
+  chance: ChanceRow[] | null;
+  verdicts: VerdictRow[] | null;
+  edges: EdgeRow[] | null;
+  changed: object[] | null;
+  stability: StabilityRow[] | null;
+  layer_frequency: LayerFrequencyRow[] | null;
+  rules: RuleRow[] | null;
+  causal: CausalRow[] | null;
+  roles: HeadRoleRow[] | null;
 }
 
 /** One circuit of the run; `blob` names the data block with its scores and edges (binary.ts). */
@@ -157,7 +267,9 @@ export interface PairsRecord {
 export interface Findings {
   training: string[];
   changes: string[];
+  chance: string[];
   cautions: string[];
+  causal: string[];
   where: string[];
   contest: string[];
 }
@@ -172,6 +284,7 @@ export interface Payload {
   findings: Findings;
   problems: string[];
   tables: Tables;
+  counts: Partial<Record<keyof Tables, number>>; // rows in the run's files: of edges the page may hold fewer
   recipe: Setting[] | null;
   environment: Setting[] | null;
   pairs: PairsRecord | null;

@@ -15,6 +15,12 @@ test("a run without tables says for each figure what is missing", () => {
     "layers",
     "circuits",
     "methods",
+    "chance",
+    "edges",
+    "stability",
+    "layer_frequency",
+    "causal",
+    "roles",
   ]) {
     assert.ok(html.includes(`tables/${table}.csv</code> is missing or empty`), table);
   }
@@ -33,6 +39,7 @@ test("text from data is text", () => {
 test("findings are shown as they were reached, above their figures", () => {
   const findings = {
     ...{ training: ["It learned."], changes: ["It changed."], cautions: ["Beware."] },
+    ...{ chance: ["More than chance."], causal: ["It passes through."] },
     ...{ where: ["There."], contest: ["No better."] },
   };
   const html = renderToString(<App payload={payload({ findings })} />);

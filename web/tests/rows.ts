@@ -1,6 +1,15 @@
 // Short rows for tests; every test names only what it is about.
 
-import type { ChangeRow, GraphRecord, MethodRow, Payload, Tables } from "../src/payload.ts";
+import type {
+  CausalRow,
+  ChanceRow,
+  ChangeRow,
+  EdgeRow,
+  GraphRecord,
+  MethodRow,
+  Payload,
+  Tables,
+} from "../src/payload.ts";
 
 export const NO_TABLES: Tables = {
   accuracy: null,
@@ -11,6 +20,15 @@ export const NO_TABLES: Tables = {
   critical_layers: null,
   methods: null,
   circuits: null,
+  chance: null,
+  verdicts: null,
+  edges: null,
+  changed: null,
+  stability: null,
+  layer_frequency: null,
+  rules: null,
+  causal: null,
+  roles: null,
 };
 
 export function change(part: Partial<ChangeRow>): ChangeRow {
@@ -52,15 +70,70 @@ export function method(part: Partial<MethodRow>): MethodRow {
   };
 }
 
+export function chance(part: Partial<ChanceRow>): ChanceRow {
+  return {
+    label: "tune seed 0",
+    seed: 0,
+    measure: "edge_rate",
+    role: "change",
+    comparisons: 200,
+    undefined: 0,
+    estimate: 0.5,
+    low: 0.4,
+    high: 0.6,
+    reason: "",
+    ...part,
+  };
+}
+
+export function edge(part: Partial<EdgeRow>): EdgeRow {
+  return {
+    label: "tune seed 0",
+    seed: 0,
+    source: "input",
+    destination: "a0.h0<q>",
+    in_before: true,
+    in_after: false,
+    score_before: 0.01,
+    score_after: -0.002,
+    t: null,
+    p: 0.001,
+    q: 0.01,
+    changed: true,
+    ...part,
+  };
+}
+
+export function causal(part: Partial<CausalRow>): CausalRow {
+  return {
+    direction: "removal",
+    swapped: "changed",
+    draw: 0,
+    edges: 338,
+    measure: "logit_diff",
+    base: 0,
+    tuned: 20,
+    value: 4,
+    share: 0.8,
+    low: 0.75,
+    high: 0.85,
+    reason: "",
+    label: "tune seed 0",
+    seed: 0,
+    ...part,
+  };
+}
+
 export function payload(part: Partial<Payload>): Payload {
   return {
     run: "test",
     title: "A test",
     sentences: ["One sentence."],
     notes: [],
-    findings: { training: [], changes: [], cautions: [], where: [], contest: [] },
+    findings: { training: [], changes: [], chance: [], cautions: [], causal: [], where: [], contest: [] },
     problems: [],
     tables: NO_TABLES,
+    counts: {},
     recipe: null,
     environment: null,
     pairs: null,

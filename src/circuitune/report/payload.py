@@ -42,6 +42,9 @@ TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "roles": chance_records.TunedRoleRow,
 }
 
+MOST_EDGES: Final = 5000
+"""Rows of edges.csv embedded per fine-tuning; large models have a hundred thousand, which no page can list."""
+
 PRIVATE: Final = ("host",)
 """Settings that are not embedded; of an absolute path only the last name is."""
 
@@ -76,10 +79,13 @@ def collect(run: Path) -> Payload:
     known = [run / "recipe.yaml", run / "summary.json", *(_table(run, name) for name in TABLES)]
     if not any(path.is_file() for path in known):
         raise InputError(f"{run} is no run folder: it has neither recipe.yaml, summary.json nor tables/*.csv.")
-    rows = {
+    rows: dict[str, Sequence[BaseModel]] = {
         name: read_rows(_table(run, name), model) for name, model in TABLES.items() if _table(run, name).is_file()
     }
-    drawn, problems, blobs = _circuits(run, cast(list[records.CircuitRow], rows.get("circuits", [])))
+    drawn, problems, blobs = _circuits(run, cast(Sequence[records.CircuitRow], rows.get("circuits", [])))
+    counts = {name: len(table) for name, table in rows.items()}
+    if "edges" in rows:
+        rows["edges"] = _smallest_q(cast(Sequence[chance_records.EdgeRow], rows["edges"]))
     summary = _summary(run)
     page: dict[str, object] = {
         "format": FORMAT,
@@ -90,6 +96,7 @@ def collect(run: Path) -> Payload:
         "findings": summary.findings.model_dump(),
         "problems": _shortly(problems),
         "tables": {name: _columns(name, rows.get(name)) for name in TABLES},
+        "counts": counts,
         "recipe": _optional(run / "recipe.yaml", _settings),
         "environment": _optional(run / "environment.json", _settings),
         "pairs": _pairs(run),
@@ -116,6 +123,14 @@ def _columns(name: str, rows: Sequence[BaseModel] | None) -> dict[str, object] |
         return None
     columns = list(TABLES[name].model_fields)
     return {"columns": columns, "rows": [[getattr(row, column) for column in columns] for row in rows]}
+
+
+def _smallest_q(rows: Sequence[chance_records.EdgeRow]) -> list[chance_records.EdgeRow]:
+    """The edges of smallest q of every fine-tuning, in the table's order."""
+    labels = {row.label for row in rows}
+    own = [sorted((row for row in rows if row.label == label), key=lambda row: row.q) for label in labels]
+    kept = {id(row) for one in own for row in one[:MOST_EDGES]}
+    return [row for row in rows if id(row) in kept]
 
 
 def _circuits(run: Path, rows: Sequence[records.CircuitRow]) -> tuple[dict[str, object], list[str], dict[str, str]]:

@@ -2,7 +2,7 @@
 
 import { DataTable } from "../chart.tsx";
 import { count, list, plural } from "../format.ts";
-import type { PairsRecord, Payload, Setting } from "../payload.ts";
+import type { PairsRecord, Payload, Setting, Tables } from "../payload.ts";
 
 const DEFINITIONS: [term: string, text: string][] = [
   [
@@ -41,6 +41,14 @@ const DEFINITIONS: [term: string, text: string][] = [
   [
     "Null",
     "The same comparison between two fine-tunings that differ in their seed only. What it shows is what chance does; a change counts only beyond it.",
+  ],
+  [
+    "More than chance",
+    "The estimate and its whole interval lie above what 97.5\u202f% of the comparisons between disjoint parts of the pairs do not exceed. No more than chance: both lie at or below it. Else, or with fewer than ten comparisons, there is not enough to say.",
+  ],
+  [
+    "Share of the gain",
+    "(own \u2212 swapped) / (own \u2212 other), on the metric, as a ratio of means: own is the model that runs, swapped the same with the other model\u2019s activations on some edges, other the other model.",
   ],
   [
     "Critical layers",
@@ -86,7 +94,7 @@ export function Making({ payload }: { payload: Payload }) {
 function tableRows(payload: Payload): (string | number)[][] {
   return Object.entries<object[] | null>({ ...payload.tables }).map(([name, rows]) => [
     `tables/${name}.csv`,
-    rows ? count(rows.length) : "not in this run",
+    rows ? count(payload.counts[name as keyof Tables] ?? rows.length) : "not in this run",
   ]);
 }
 

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { DataTable, Figure, Missing } from "../chart.tsx";
-import { count, list, number, percent, plural } from "../format.ts";
+import { count, labelsOf, lineName, list, number, percent, plural } from "../format.ts";
 import { type Line, Lines } from "../lines.tsx";
 import type { AccuracyRow, FaithfulnessRow } from "../payload.ts";
 import { OneOf } from "./controls.tsx";
@@ -20,17 +20,6 @@ function testRows(rows: AccuracyRow[]): AccuracyRow[] {
   const own = tuningRows(rows);
   const split = own.some((row) => row.split === "test") ? "test" : own[0]?.split;
   return own.filter((row) => row.split === split);
-}
-
-function labelsOf(rows: { label: string }[]): string[] {
-  return [...new Set(rows.map((row) => row.label))];
-}
-
-/** "seed 1", or the label where seeds do not tell the lines apart. */
-function lineName(label: string, rows: { label: string; seed: number }[]): string {
-  const labels = labelsOf(rows);
-  const seeds = new Set(rows.map((row) => row.seed));
-  return seeds.size === labels.length ? `seed ${rows.find((row) => row.label === label)!.seed}` : label;
 }
 
 /** Accuracy per seed with its interval. */

@@ -1,0 +1,373 @@
+// Change from before to after beside every comparison in which nothing was learnt in between.
+
+import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../chart.tsx";
+import { count, fixed, labelsOf, lineName, percent, range } from "../format.ts";
+import type { ChanceRow, VerdictRow } from "../payload.ts";
+
+const GUTTER = 116; // room for the names of the rows
+const TOP = 6;
+const ROW = 24;
+const LETTER = 6.3; // pixels, about
+
+type Write = (value: number, digits?: number) => string;
+
+const times: Write = (value, digits = 1) => fixed(value, digits);
+
+interface Measure {
+  measure: string;
+  title: string;
+  axis: string;
+  write: Write;
+}
+
+const MEASURES: Measure[] = [
+  {
+    measure: "edge_rate",
+    title: "Edges changed",
+    axis: "added and removed, of the circuit before",
+    write: percent,
+  },
+  {
+    measure: "node_rate",
+    title: "Nodes changed",
+    axis: "added and removed, of the circuit before",
+    write: percent,
+  },
+  {
+    measure: "ratio",
+    title: "Edges against nodes",
+    axis: "change of edges / change of nodes",
+    write: times,
+  },
+];
+
+type NullRole = Exclude<ChanceRow["role"], "change">;
+
+const NULLS: Record<NullRole, [name: string, meaning: string]> = {
+  seed: ["two seeds", "the ends of two fine-tunings that differ by their seed"],
+  split: ["parts of the pairs", "the tuned model's circuits, found on parts of the pairs that share no pair"],
+  "random-init": ["random weights", "the circuits of two models with random weights"],
+  rewired: [
+    "rewired",
+    "both circuits wired anew, every part keeping its number of edges, so that nodes change as they did",
+  ],
+  random: ["random circuits", "random edges, as many as in the two circuits"],
+};
+
+interface ChanceProps {
+  rows: ChanceRow[] | null;
+  verdicts: VerdictRow[] | null;
+  figure: number;
+}
+
+/** One panel per measure: dots with intervals above, the nulls' ranges below. */
+export function ChanceFigure({ rows, verdicts, figure }: ChanceProps) {
+  if (!rows?.some((row) => row.estimate !== null))
+    return <Missing id="chance" what="The change against chance" table="chance" />;
+  return (
+    <Figure
+      id="chance"
+      number={figure}
+      title="The change beside what chance alone makes"
+      caption={
+        <>
+          Dots: from before fine-tuning to after it, one row per fine-tuning; lines are 95{"\u202f"}%
+          intervals, from drawing the pairs again; the tinted column is as wide as they are. Bars: two
+          circuits between which nothing was learnt; 95{"\u202f"}% of such comparisons lie within a bar, the
+          stroke is their mean. The change is larger than a kind of chance where the bar ends left of the
+          column. What the bars compare:{" "}
+          {roles(rows).map((role, i) => (
+            <>
+              {i > 0 && "; "}
+              <i>{NULLS[role][0]}</i>: {NULLS[role][1]}
+            </>
+          ))}
+          . The verdict in words holds each fine-tuning against the parts of the pairs (the stronger grey)
+          alone; the other bars show how far apart circuits can be.
+        </>
+      }
+      numbers={<ChanceTable rows={rows} />}
+    >
+      <div class="panels">
+        {MEASURES.map((measure) => (
+          <Panel
+            key={measure.measure}
+            {...measure}
+            rows={rows.filter((row) => row.measure === measure.measure)}
+            verdicts={(verdicts ?? []).filter((row) => row.measure === measure.measure)}
+          />
+        ))}
+      </div>
+    </Figure>
+  );
+}
+
+/** Nulls the rows have, in the order of the figure. */
+function roles(rows: ChanceRow[]): NullRole[] {
+  return (Object.keys(NULLS) as NullRole[]).filter((role) => rows.some((row) => row.role === role));
+}
+
+interface PanelProps extends Measure {
+  rows: ChanceRow[];
+  verdicts: VerdictRow[];
+}
+
+function Panel({ title, axis, write, rows, verdicts }: PanelProps) {
+  const [ref, width] = useWidth<HTMLDivElement>(480);
+  const changes = rows.filter((row) => row.role === "change");
+  const defined = rows.filter((row) => row.estimate !== null);
+  if (defined.length === 0) return null;
+  const nulls = roles(rows).map((role) => rows.filter((row) => row.role === role));
+  const largest = Math.max(...defined.flatMap((row) => [row.high ?? row.estimate!, row.estimate!]), 1e-3);
+  const x = linear([0, largest * 1.02], [GUTTER, width - 10], width < 420 ? 3 : 5);
+  const rowHeight = Math.max(ROW, ...nulls.map((own) => 8 * own.length + 10));
+  const divide = TOP + ROW * changes.length + 4;
+  const bottom = divide + 4 + rowHeight * nulls.length;
+  return (
+    <div>
+      <p class="measure">
+        <b>{title}</b> <Verdicts rows={verdicts} />
+      </p>
+      <div ref={ref} class="chart">
+        <svg
+          role="img"
+          aria-label={`${title}, from before to after and by chance`}
+          width={width}
+          height={bottom + 38}
+        >
+          <Frame {...{ x, bottom, axis, write }} right={width} />
+          <Column rows={changes} x={x} bottom={bottom} />
+          {changes.map((row, i) => (
+            <Change
+              key={row.label}
+              row={row}
+              name={lineName(row.label, changes)}
+              {...{ x, write }}
+              y={TOP + ROW * (i + 0.5)}
+              right={width}
+            />
+          ))}
+          <line x1={0} x2={width} y1={divide} y2={divide} class="divide" />
+          {nulls.map((own, i) => (
+            <Null
+              key={own[0]!.role}
+              rows={own}
+              {...{ x, write }}
+              y={divide + 4 + rowHeight * (i + 0.5)}
+              right={width}
+            />
+          ))}
+          <line x1={x(0)} x2={x(0)} y1={TOP} y2={bottom} class="zero" />
+        </svg>
+      </div>
+    </div>
+  );
+}
+
+/** The verdict in words; per fine-tuning where they differ. */
+function Verdicts({ rows }: { rows: VerdictRow[] }) {
+  const outcomes = [...new Set(rows.map((row) => row.outcome))];
+  if (outcomes.length === 1) return <span class={verdictClass(outcomes[0]!)}>{outcomes[0]}</span>;
+  return (
+    <>
+      {rows.map((row) => (
+        <span key={row.label} class={verdictClass(row.outcome)}>
+          {lineName(row.label, rows)}: {row.outcome}
+        </span>
+      ))}
+    </>
+  );
+}
+
+function verdictClass(outcome: string): string {
+  return outcome === "more than chance" ? "verdict beyond" : "verdict";
+}
+
+interface FrameProps {
+  x: Scale;
+  bottom: number;
+  right: number;
+  axis: string;
+  write: Write;
+}
+
+function Frame({ x, bottom, right, axis, write }: FrameProps) {
+  const digits = x.ticks.every((tick) =>
+    Number.isInteger(Number((write === times ? tick : 100 * tick).toFixed(6))),
+  )
+    ? 0
+    : 1;
+  return (
+    <g class="frame">
+      {x.ticks.map((tick) => (
+        <g key={tick}>
+          <line x1={x(tick)} x2={x(tick)} y1={TOP} y2={bottom} class="grid" />
+          <text x={x(tick)} y={bottom + 16} text-anchor="middle">
+            {write(tick, digits)}
+          </text>
+        </g>
+      ))}
+      <text x={right} y={bottom + 34} text-anchor="end">
+        {axis}
+      </text>
+    </g>
+  );
+}
+
+/** As wide as the intervals of all changes together, down through the nulls. */
+function Column({ rows, x, bottom }: { rows: ChanceRow[]; x: Scale; bottom: number }) {
+  const ends = rows.flatMap((row) => [row.low, row.estimate, row.high]).filter((value) => value !== null);
+  if (ends.length === 0) return null;
+  const [low, high] = [Math.min(...ends), Math.max(...ends)];
+  return (
+    <rect x={x(low)} y={TOP} width={Math.max(2, x(high) - x(low))} height={bottom - TOP} class="column" />
+  );
+}
+
+interface RowProps {
+  x: Scale;
+  y: number;
+  write: Write;
+  right: number;
+}
+
+function Change({ row, name, x, y, write, right }: RowProps & { row: ChanceRow; name: string }) {
+  const { estimate, low, high } = row;
+  return (
+    <g class="strip">
+      <text x={0} y={y + 4} class="strong">
+        {name}
+      </text>
+      {estimate === null ? (
+        <Words x={x(0)} to={x(0)} y={y} right={right} words={[`undefined (${row.reason})`, "undefined"]} />
+      ) : (
+        <>
+          {low !== null && high !== null && <line x1={x(low)} x2={x(high)} y1={y} y2={y} class="interval" />}
+          <circle cx={x(estimate)} cy={y} r={5} class="dot" />
+          <Words
+            x={x(Math.min(low ?? estimate, estimate))}
+            to={x(Math.max(high ?? estimate, estimate))}
+            {...{ y, right }}
+            words={[write(estimate)]}
+            strong
+          />
+        </>
+      )}
+    </g>
+  );
+}
+
+function Null({ rows, x, y, write, right }: RowProps & { rows: ChanceRow[] }) {
+  const role = rows[0]!.role as NullRole;
+  const known = rows.filter((row) => row.estimate !== null);
+  const end = (row: ChanceRow) => (row.high === null ? right - 10 : x(row.high));
+  const left = Math.min(...known.map((row) => x(row.low ?? 0)));
+  const thick = rows.length === 1 ? 11 : 6;
+  return (
+    <g class={role === "split" ? "chance judged" : "chance"}>
+      <text x={0} y={y + 4}>
+        {NULLS[role][0]}
+      </text>
+      {known.map((row, i) => {
+        const at = y + 8 * (i - (known.length - 1) / 2);
+        const low = x(row.low ?? 0);
+        return (
+          <g key={row.label}>
+            {end(row) - low > 1 && (
+              <rect x={low} y={at - thick / 2} width={end(row) - low} height={thick} rx={1} />
+            )}
+            <line
+              x1={x(row.estimate!)}
+              x2={x(row.estimate!)}
+              y1={at - thick / 2 - 2}
+              y2={at + thick / 2 + 2}
+            />
+          </g>
+        );
+      })}
+      <Words
+        x={known.length ? left : x(0)}
+        to={known.length ? Math.max(...known.map(end)) : x(0)}
+        {...{ y, right }}
+        words={inWords(rows, known, write)}
+      />
+    </g>
+  );
+}
+
+/** "30.0-40.1 %", "78.6 % (one comparison)", or in how many comparisons it is not defined; then the same, shorter. */
+function inWords(rows: ChanceRow[], known: ChanceRow[], write: Write): string[] {
+  const first = rows[0]!;
+  if (known.length === 0) return [`undefined in ${first.undefined} of ${first.comparisons}`, "undefined"];
+  const ends = known.flatMap((row) => [row.low ?? 0, row.high ?? Infinity]);
+  if (ends.includes(Infinity)) return [`from ${write(Math.min(...ends))}`];
+  const span = range(ends, write);
+  return first.comparisons === 1 ? [`${span} (one comparison)`, span] : [span];
+}
+
+interface WordsProps {
+  x: number; // of the mark the words belong to
+  to: number;
+  y: number;
+  right: number;
+  words: string[]; // the first that fits is written
+  strong?: boolean;
+}
+
+/** Words beside a mark: right of it where they fit, else left of it, else nowhere (the table has them). */
+function Words({ x, to, y, right, words, strong = false }: WordsProps) {
+  const long = (text: string) => LETTER * text.length + 9;
+  const fitting = words.find((text) => to + long(text) <= right || x - long(text) >= GUTTER);
+  if (fitting === undefined) return null;
+  const after = to + long(fitting) <= right;
+  return (
+    <text
+      x={after ? to + 9 : x - 9}
+      y={y + 4}
+      text-anchor={after ? "start" : "end"}
+      class={strong ? "value strong" : "value"}
+    >
+      {fitting}
+    </text>
+  );
+}
+
+const NAMES: Record<string, string> = {
+  ...Object.fromEntries(MEASURES.map(({ measure, title }) => [measure, title])),
+  edge_jaccard: "Edges shared (Jaccard)",
+  node_jaccard: "Nodes shared (Jaccard)",
+  weighted_jaccard: "Score mass shared (Jaccard)",
+};
+
+function ChanceTable({ rows }: { rows: ChanceRow[] }) {
+  const several = labelsOf(rows).length > 1;
+  const write = (row: ChanceRow, value: number | null) => {
+    if (value === null) return "none";
+    return row.measure.endsWith("_rate") ? percent(value) : fixed(value, row.measure === "ratio" ? 2 : 3);
+  };
+  return (
+    <DataTable
+      label="Change and chance"
+      columns={[
+        "Measure",
+        "Between",
+        ...(several ? ["Run"] : []),
+        "Value",
+        "Low",
+        "High",
+        "Comparisons",
+        "Undefined",
+      ]}
+      rows={rows.map((row) => [
+        NAMES[row.measure] ?? row.measure,
+        row.role === "change" ? "before and after" : NULLS[row.role][0],
+        ...(several ? [row.label] : []),
+        write(row, row.estimate),
+        write(row, row.low),
+        write(row, row.high),
+        row.role === "change" ? "none" : count(row.comparisons),
+        count(row.undefined),
+      ])}
+    />
+  );
+}
