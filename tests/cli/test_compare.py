@@ -47,7 +47,7 @@ def with_tokenizer_above(checkpoint: Path, model: Path, here: Path) -> Path:
 
 def test_a_planted_change_is_found_and_said_first(model: Path, tuned: Path, capsys: pytest.CaptureFixture[str]):
     found = done(capsys, "compare", str(model), str(tuned), *PAIRS, *FEW, "--share", "0.3")
-    assert found["sentences"][0].startswith("Do the edges differ? More than chance: ")
+    assert found["sentences"][0].startswith("Do the sets of edges differ? More than chance: ")
     assert found["verdicts"]["edge_rate"]["outcome"] == "more than chance"
     assert found["missing"] == []
     removed = found["tests"]["removed"]
@@ -68,7 +68,7 @@ def test_equal_models_do_not_differ(model: Path, tmp_path: Path, capsys: pytest.
     (tmp_path / "fresh/adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(model)}))
     found = done(capsys, "compare", str(model), str(tmp_path / "fresh"), *PAIRS, *FEW, "--share", "0.3")
     assert [verdict["outcome"] for verdict in found["verdicts"].values()] == ["no more than chance"] * 3
-    assert found["sentences"][0].startswith("Do the edges differ? No change: both circuits have the same")
+    assert found["sentences"][0].startswith("Do the sets of edges differ? No change: both circuits have the same")
     assert (found["tests"]["raw"], found["tests"]["tested"], found["edges"]["rate"]) == (0, 0, 0)
 
 
@@ -76,7 +76,7 @@ def test_in_words_the_verdict_stands_first(model: Path, capsys: pytest.CaptureFi
     assert call(["compare", str(model), str(model), *PAIRS, *FEW]) == 0
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
-    assert lines[0].startswith("Do the edges differ? No change: ")
+    assert lines[0].startswith("Do the sets of edges differ? No change: ")
     header = next(line for line in lines if line.startswith("measure"))
     assert header.split("  ")[-1].strip() == "rewired bound"
     assert lines[lines.index(header) + 1].split()[:4] == ["edge_rate", "0", "0", "0"]

@@ -38,7 +38,14 @@ def test_a_planted_change_is_more_than_chance_and_named():
     assert found.chance is not None
     assert found.chance.tests is not None
     assert found.chance.tests.changed.jaccard(real) > 0.8
-    assert found.sentences[0].startswith("Do the edges differ? More than chance: ")
+    assert found.sentences[0].startswith("Do the sets of edges differ? More than chance: ")
+
+
+def test_edges_that_changed_are_named_where_the_sets_could_differ_by_other_pairs():
+    found = compare_with_chance(pairs(noise=1.0), pairs(altered(), noise=1.0, seed=2), size=SIZE)
+    assert found.verdicts["edge_rate"].outcome != "more than chance"
+    assert found.sentences[1].startswith("Do single edges differ? Yes: of 21 edges in one circuit only, 9 changed ")
+    assert "The models differ there, though" in found.sentences[1]
 
 
 def test_noise_is_not():

@@ -33,6 +33,6 @@ def test_the_documents_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     raw, tested = map(int, said[2].split())
     assert tested <= raw
     assert "chance" in said[3] or "not enough" in said[3].lower()
-    assert next(line for line in said if line.startswith("Do the edges differ? "))
+    assert next(line for line in said if line.startswith("Do the sets of edges differ? "))
     assert [line.split()[0] for line in said[-2:]] == ["0", "500"]
     assert known["record"]["tests"]["tested"] == tested

@@ -274,6 +274,8 @@ def test_a_trainers_checkpoint_has_the_tokenizer_of_the_folder_above(folder, tmp
     model, tokenizer = load(checkpoint)
     torch.testing.assert_close(logits(model), logits(tiny_model("gpt_neox")), rtol=0, atol=0)
     assert tokenizer.get_vocab() == load("nano")[1].get_vocab()
+    with pytest.raises(InputError, match=r"no config.json.* such as .*output/checkpoint-3\."):
+        load(checkpoint.parent)
     elsewhere = shutil.copytree(checkpoint, checkpoint.parent / "copy")  # no Trainer writes such a name
     with pytest.raises(InputError, match="no tokenizer"):
         load(elsewhere)

@@ -40,8 +40,8 @@ from circuitune.dynamics.resampling import RESAMPLES, cluster_count, clustered, 
 from circuitune.dynamics.rewiring import rewired_overlaps
 
 QUESTIONS: Mapping[str, str] = {
-    "edge_rate": "Do the edges differ?",
-    "node_rate": "Do the nodes differ?",
+    "edge_rate": "Do the sets of edges differ?",
+    "node_rate": "Do the sets of nodes differ?",
     "ratio": "Do edges differ more than nodes do?",
 }
 """What a verdict on each of these measures answers."""
@@ -113,14 +113,23 @@ class Comparison:
     @property
     def sentences(self) -> tuple[str, ...]:
         """All of it in words: the verdicts first, what is missing last."""
-        verdicts = (f"{QUESTIONS[measure]} {found.sentence}" for measure, found in self.verdicts.items())
-        return (*verdicts, *self._counted(), self._degrees(), *self._stability(), *self.missing)
+        sets, *others = (f"{QUESTIONS[measure]} {found.sentence}" for measure, found in self.verdicts.items())
+        counted = self.change.edges.changed and self.change.nodes.before
+        touched = (node_estimate(self.change).sentence,) if counted else ()
+        return (sets, *self._single_edges(), *others, *touched, self._degrees(), *self._stability(), *self.missing)
 
-    def _counted(self) -> tuple[str, ...]:
+    def _single_edges(self) -> tuple[str, ...]:
+        """The answer of the tests, and how it goes together with a verdict on sets that says otherwise."""
         tests = self.chance.tests if self.chance else None
-        tested = () if tests is None else (_tested(tests),)
-        countable = self.change.edges.changed and self.change.nodes.before
-        return (*tested, node_estimate(self.change).sentence) if countable else tested
+        if tests is None:
+            return ()
+        answer = (
+            f"Do single edges differ? {'Yes' if tests.tested_count else 'No'}: of {tests.raw_count:,} edges in one "
+            f"circuit only, {tests.tested_count:,} changed by more than the pairs explain (q < {tests.level})."
+        )
+        if tests.tested_count and self.verdicts["edge_rate"].outcome != "more than chance":
+            answer += " The models differ there, though other pairs alone could move as many edges in and out."
+        return (answer,)
 
     def _degrees(self) -> str:
         observed, rewired = self.change.edges.jaccard, self.rewired["edge_jaccard"]
@@ -267,14 +276,6 @@ def _lacking(before: Circuit | EdgeScores, after: Circuit | EdgeScores) -> str:
         except InputError as error:
             return f"No error bars, split null or tests of edges ({side}): {error}"
     return ""
-
-
-def _tested(tests: EdgeTests) -> str:
-    return (
-        f"Of {tests.raw_count:,} edges in one circuit only, {tests.tested_count:,} changed by more than the pairs "
-        f"explain (q < {tests.level}); of the {len(tests.union):,} edges of either circuit "
-        f"{tests.significant_count:,} have another score."
-    )
 
 
 def _tests_record(tests: EdgeTests) -> dict[str, Any]:

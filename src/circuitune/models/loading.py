@@ -266,7 +266,9 @@ def _reachable(name: str, revision: str | None) -> bool:
 
 def _model(place: _Place, dtype: str | torch.dtype | None) -> PreTrainedModel:
     if not place.has("config.json"):
-        raise InputError(f"{place.shown} holds no config.json, so it is no model's folder; give one that does.")
+        inside = sorted(path.name for path in place.folder.glob("checkpoint*")) if place.folder else []
+        fix = f"give what is in it, such as {place.shown}/{inside[0]}" if inside else "give one that does"
+        raise InputError(f"{place.shown} holds no config.json, so it is no model's folder; {fix}.")
     if not place.has(*_WEIGHTS):
         raise InputError(f"{place.shown} holds no weights (model.safetensors); save the model there or give another.")
     config = AutoConfig.from_pretrained(place.source, **place.options)
