@@ -1,6 +1,7 @@
 """``circuitune follow``: circuits along a training's checkpoints, from the shell."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,32 @@ def test_it_ends_in_a_table_and_goes_on_where_it_was(
     assert steps[2]["edges"]["from_first"]["changed"] > 0
     rates = [step["edges"]["from_previous"]["rate"] for step in steps]
     assert steps[2]["edges"]["cumulative"] == pytest.approx(sum(rates))
+
+
+def test_revisions_on_the_hub_are_followed_and_two_of_the_files_compared(
+    here: Path, model: Path, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    place = here / "hub/models--someone--tiny"
+    for number, (revision, folder) in enumerate((("step1", model), ("step900", output / "checkpoint-100"))):
+        shutil.copytree(model, place / "snapshots" / (str(number) * 40))
+        shutil.copytree(folder, place / "snapshots" / (str(number) * 40), dirs_exist_ok=True)
+        (place / "refs").mkdir(exist_ok=True)
+        (place / "refs" / revision).write_text(str(number) * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(here / "hub"))
+    follow = ["follow", "someone/tiny", "--revisions", "step1", "step900", *PAIRS, "--per-example", "--out", "out"]
+    assert call(follow) == 0
+    assert list(read_series("out")) == [1, 900]
+    capsys.readouterr()
+    found: list[object] = []
+    for sides in (
+        ["out/step-00001.safetensors", "out/step-00900.safetensors"],
+        ["someone/tiny@step1", "someone/tiny@step900", *PAIRS],
+    ):
+        assert call(["compare", *sides, "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0] == found[1]
+    assert call(["follow", "someone/tiny", "--revisions", "step1", "step2", *PAIRS]) == 2
+    assert "someone/tiny@step2 is no folder here and does not load" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

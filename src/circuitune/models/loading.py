@@ -245,7 +245,8 @@ def _find(name: str, revision: str | None, trust_remote_code: bool) -> _Place:
     if own and revision not in (None, own):
         raise InputError(f"{name} names a revision, and {revision} was asked for as well; give one of the two.")
     revision = own or revision
-    return _Place(name, named, None, revision, trust_remote_code, not _reachable(named, revision))
+    shown = f"{named}@{revision}" if revision else named
+    return _Place(shown, named, None, revision, trust_remote_code, not _reachable(named, revision))
 
 
 def _reachable(name: str, revision: str | None) -> bool:
