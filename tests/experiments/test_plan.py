@@ -1,6 +1,6 @@
 from circuitune.experiments.plan import plan
 from circuitune.experiments.recipe import load_recipe
-from circuitune.experiments.specs import DiscoverSpec, ModelRef, TrainSpec, folder_name, title
+from circuitune.experiments.specs import AnalyseSpec, DiscoverSpec, ModelRef, TrainSpec, folder_name, title
 
 MODEL = ModelRef(name="m", fingerprint="0" * 64)
 
@@ -50,5 +50,5 @@ def test_what_decides_a_setting_has_stage_tune_and_never_evaluates_on_test():
 
 def test_specs_hold_no_absolute_path():
     for spec in plan(load_recipe("default"), MODEL).jobs:
-        assert isinstance(spec, TrainSpec | DiscoverSpec) or spec.kind == "pairs"
+        assert isinstance(spec, TrainSpec | DiscoverSpec | AnalyseSpec) or spec.kind == "pairs"
         assert '"/' not in spec.model_dump_json()

@@ -20,8 +20,9 @@ from circuitune.models.loading import NANO_FOLDER
 RECIPE = """\
 extends: default
 name: tiny
-training: {epochs: 1, rows: 120, test_rows: 40, batch_size: 40, checkpoints: 2, warmup_steps: 0}
+training: {learning_rate: 0.05, epochs: 1, rows: 120, test_rows: 40, batch_size: 40, checkpoints: 2, warmup_steps: 0}
 discovery: {pairs: 6, evaluation_pairs: 6, steps: 2, share: 0.2}
+analysis: {random_models: 2, rewirings: 10, draws: 2, splits: 3}
 contest: {random_draws: 1}
 """
 

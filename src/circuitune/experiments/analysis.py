@@ -28,7 +28,7 @@ from circuitune.core.chance_records import (
     VerdictRow,
 )
 from circuitune.core.csvio import write_rows
-from circuitune.core.errors import InputError
+from circuitune.core.mechanism_records import CausalRow
 from circuitune.core.records import PairsRecord, read_record
 from circuitune.core.seeding import derived_seed
 from circuitune.core.statistics import Interval, Undefined
@@ -305,20 +305,20 @@ def _mechanism(
     """causal.csv, roles.csv and the sentence of the causal check, on held-out pairs."""
     label, seed = row_label(spec), spec.seed
     measured = "nll" if metric == "kl" else metric  # the gain of fine-tuning is in the answer, not against itself
-    try:
+    changed = before.top(spec.discovery.share) ^ after.top(spec.discovery.share)
+    rows, sentence = list[CausalRow](), "No edge changed between the two circuits, so no gain can pass through any."
+    if len(changed):
         check = causal_check(
             model,
             held_out,
             before,
             after,
-            share=spec.discovery.share,
+            changed=changed,
             draws=spec.analysis.draws,
             metric=measured,
             seed=seed,
         )
         rows, sentence = check.rows, check.sentence
-    except InputError as error:  # no edge changed, so there is nothing to swap
-        rows, sentence = [], str(error)
     write_rows(
         job.folder / "causal.csv",
         [TunedCausalRow.model_validate({**row.model_dump(), "label": label, "seed": seed}) for row in rows],
