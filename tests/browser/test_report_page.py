@@ -136,14 +136,14 @@ def test_the_verdicts_stand_beside_their_measures(watched: Watched, report: Path
     verdicts = page.locator("#chance .measure")
     expect(verdicts).to_have_text(
         [
-            re.compile(r"^Edges changed\s*more than chance$"),
-            re.compile(r"^Nodes changed\s*seed 0: more than chance\s*seed 1: not enough to say$"),
-            re.compile(r"^Edges against nodes\s*no more than chance$"),
+            re.compile(r"^Edges changed\s*more than chance of the pairs$"),
+            re.compile(r"^Nodes changed\s*seed 0: more than chance of the pairs\s*seed 1: not enough to say$"),
+            re.compile(r"^Edges against nodes\s*no more than chance of the pairs$"),
         ]
     )
     expect(page.locator("#chance")).to_contain_text("undefined in 35 of 40")
     expect(page.locator("#beyond .findings")).to_contain_text(
-        "Against disjoint parts of the pairs: more than chance."
+        "The verdict, against the chance of the pairs alone: more than chance."
     )
     expect(page.locator("#stability")).to_contain_text("unstable")
     expect(page.locator("#mechanism .findings")).to_contain_text("passes through the changed edges")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from circuitune.core.chance_records import AnalysisRecord, ChanceRow, ChangedRow, StabilityRow, VerdictRow
 from circuitune.experiments.findings import span, times
 
-_MEASURES = {"edge_rate": "Edges", "node_rate": "Nodes", "ratio": "Edges per node"}
-_SCALE = {"edge_rate": "of the circuit before", "node_rate": "of the circuit before", "ratio": "times as much"}
+_MEASURES = {"edge_rate": "Edges", "node_rate": "Nodes", "ratio": "Change of edges over change of nodes"}
+_SCALE = {"edge_rate": "of the circuit before", "node_rate": "of the circuit before", "ratio": "times"}
 
 
 def change(rows: Sequence[ChanceRow], verdicts: Sequence[VerdictRow], measure: str) -> str:
@@ -19,7 +19,7 @@ def change(rows: Sequence[ChanceRow], verdicts: Sequence[VerdictRow], measure: s
     judged = outcomes.pop() if len(outcomes) == 1 else "the fine-tunings disagree"
     return (
         f"{_MEASURES[measure]}, before against after ({_SCALE[measure]}, 95 % interval over pairs): {said}. Where "
-        f"nothing was learnt in between: {nulls}. Against disjoint parts of the pairs: {judged}."
+        f"nothing was learnt in between: {nulls}. The verdict, against the chance of the pairs alone: {judged}."
     )
 
 

@@ -167,16 +167,22 @@ function Panel({ title, axis, write, rows, verdicts }: PanelProps) {
 /** The verdict in words; per fine-tuning where they differ. */
 function Verdicts({ rows }: { rows: VerdictRow[] }) {
   const outcomes = [...new Set(rows.map((row) => row.outcome))];
-  if (outcomes.length === 1) return <span class={verdictClass(outcomes[0]!)}>{outcomes[0]}</span>;
+  if (outcomes.length === 1)
+    return <span class={verdictClass(outcomes[0]!)}>{verdictWords(outcomes[0]!)}</span>;
   return (
     <>
       {rows.map((row) => (
         <span key={row.label} class={verdictClass(row.outcome)}>
-          {lineName(row.label, rows)}: {row.outcome}
+          {lineName(row.label, rows)}: {verdictWords(row.outcome)}
         </span>
       ))}
     </>
   );
+}
+
+/** The verdict is on one kind of chance, and the words say which. */
+function verdictWords(outcome: string): string {
+  return outcome === "not enough to say" ? outcome : `${outcome} of the pairs`;
 }
 
 function verdictClass(outcome: string): string {
