@@ -79,7 +79,7 @@ def test_every_null_is_there_with_its_number_of_comparisons(tables: Path):
     rows = [row for row in read_rows(tables / "chance.csv", ChanceRow) if row.measure == "edge_rate"]
     counts = {(row.role, row.label): row.comparisons for row in rows if row.role != "change"}
     assert counts.pop(("seed", "seeds 0 1")) == 1
-    expected = {"split": 3, "random-init": 1, "rewired": 10, "random": 10}  # of 3 parts and of 2 models, two by two
+    expected = {"split": 6, "random-init": 1, "rewired": 10, "random": 10}  # 3 halvings of two models, and 2 models
     assert counts == {(role, f"tune seed {seed}"): number for seed in (0, 1) for role, number in expected.items()}
 
 
@@ -108,7 +108,7 @@ def test_edges_are_those_of_either_circuit_and_their_counts_add_up(finished: tup
 def test_verdicts_are_on_what_can_only_grow_with_change(tables: Path):
     rows = read_rows(tables / "verdicts.csv", VerdictRow)
     assert [row.measure for row in rows] == ["edge_rate", "node_rate", "ratio"] * 2
-    assert {row.outcome for row in rows} == {"not enough to say"}  # three comparisons of parts of six pairs
+    assert {row.outcome for row in rows} == {"not enough to say"}  # six comparisons are too few
 
 
 def test_circuits_and_layers_have_a_stability(tables: Path):

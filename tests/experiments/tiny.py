@@ -22,7 +22,7 @@ extends: default
 name: tiny
 training: {learning_rate: 0.05, epochs: 1, rows: 120, test_rows: 40, batch_size: 40, checkpoints: 2, warmup_steps: 0}
 discovery: {pairs: 6, evaluation_pairs: 6, steps: 2, share: 0.2}
-analysis: {random_models: 2, rewirings: 10, draws: 2, splits: 3}
+analysis: {random_models: 2, rewirings: 10, draws: 2, halvings: 3}
 contest: {random_draws: 1}
 """
 

@@ -23,7 +23,10 @@ test("one verdict for all fine-tunings stands once, different ones with their se
     );
   assert.match(shown("more than chance"), /class="verdict beyond">more than chance of the pairs</);
   assert.doesNotMatch(shown("more than chance"), /seed 1: more than chance/);
-  assert.match(shown("not enough to say"), /seed 0: more than chance of the pairs.*seed 1: not enough to say/);
+  assert.match(
+    shown("not enough to say"),
+    /seed 0: more than chance of the pairs.*seed 1: not enough to say/,
+  );
 });
 
 test("nulls without a value, without an end and of one comparison say so", () => {

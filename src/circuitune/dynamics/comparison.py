@@ -20,7 +20,6 @@ from typing import Any
 
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.errors import InputError
-from circuitune.core.seeding import derived_seed
 from circuitune.core.statistics import Interval
 from circuitune.dynamics.bootstrap import (
     LEAST_RESAMPLES,
@@ -35,7 +34,7 @@ from circuitune.dynamics.edge_tests import EdgeTests, edge_tests
 from circuitune.dynamics.fairness import TAIL, Verdict, node_estimate, verdict
 from circuitune.dynamics.layers import STUDY_SHARE
 from circuitune.dynamics.measures import MEASURES, Overlap, overlap
-from circuitune.dynamics.nulls import Null, disjoint_splits, null
+from circuitune.dynamics.nulls import Null, between_halves, null
 from circuitune.dynamics.resampling import RESAMPLES, cluster_count, clustered, same_pairs
 from circuitune.dynamics.rewiring import rewired_overlaps
 
@@ -240,7 +239,7 @@ def _chance(
             f"No split null: it needs {LEAST_PAIRS} independent pairs or more, and there are {pairs}; add more."
         )
     else:
-        overlaps = (*_between_halves(before, size, seed), *_between_halves(after, size, seed))
+        overlaps = tuple(one for side in (before, after) for one in between_halves(side, size, HALVINGS, seed=seed))
     if not same_pairs(before, after):
         missing.append(
             "No tests of single edges: the two are not known to be of the same pairs; score both on the same ones."
@@ -253,11 +252,6 @@ def _chance(
         after=circuit_stability(after, size, resamples=resamples, seed=seed),
     )
     return chance, tuple(missing)
-
-
-def _between_halves(scores: EdgeScores, size: int | float, seed: int) -> tuple[Overlap, ...]:
-    halvings = (disjoint_splits(scores, 2, seed=derived_seed(seed, "halves", draw)) for draw in range(HALVINGS))
-    return tuple(overlap(one.top(size), other.top(size)) for one, other in halvings)
 
 
 def _lacking(before: Circuit | EdgeScores, after: Circuit | EdgeScores) -> str:

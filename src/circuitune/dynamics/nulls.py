@@ -20,7 +20,7 @@ from torch import Tensor
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.errors import InputError
 from circuitune.core.records import ChangeRow, LayerRow
-from circuitune.core.seeding import numpy_generator
+from circuitune.core.seeding import derived_seed, numpy_generator
 from circuitune.dynamics.change import Change, change_rows, compare, cumulative_between
 from circuitune.dynamics.layers import STUDY_SHARE, layer_rows
 from circuitune.dynamics.measures import MEASURES, Overlap, overlap
@@ -111,6 +111,26 @@ def disjoint_splits(scores: EdgeScores, parts: int, *, seed: int = 0) -> tuple[E
     return tuple(
         _part(scores, torch.as_tensor(order[n * size : (n + 1) * size]), n, parts, seed) for n in range(parts)
     )
+
+
+def between_halves(
+    scores: EdgeScores, size: int | float = STUDY_SHARE, draws: int = 20, *, seed: int = 0
+) -> tuple[Overlap, ...]:
+    """Halve the pairs at random `draws` times and compare the circuits of the two halves.
+
+    Halves are as near as disjoint parts come to the whole, so this null is the least noisy that splits give.
+
+    Args:
+        scores: with their examples.
+        size: of the circuits, as in `EdgeScores.top`.
+        draws: how many halvings.
+        seed: of the halvings.
+
+    Raises:
+        InputError: scores without examples, or of fewer than two clusters of pairs.
+    """
+    halvings = (disjoint_splits(scores, 2, seed=derived_seed(seed, "halves", draw)) for draw in range(draws))
+    return tuple(overlap(one.top(size), other.top(size)) for one, other in halvings)
 
 
 @dataclass(frozen=True)

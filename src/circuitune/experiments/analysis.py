@@ -35,11 +35,12 @@ from circuitune.core.statistics import Interval, Undefined
 from circuitune.dynamics.bootstrap import bootstrap_change, circuit_stability, layer_stability
 from circuitune.dynamics.causal import causal_check
 from circuitune.dynamics.change import compare
+from circuitune.dynamics.comparison import LEAST_PAIRS
 from circuitune.dynamics.edge_tests import EdgeTests, edge_tests
 from circuitune.dynamics.fairness import node_estimate, verdict
 from circuitune.dynamics.layers import unit
 from circuitune.dynamics.measures import MEASURES, Overlap
-from circuitune.dynamics.nulls import Null, NullKind, between, disjoint_splits, null
+from circuitune.dynamics.nulls import Null, NullKind, between, between_halves, null
 from circuitune.dynamics.resampling import cluster_count
 from circuitune.dynamics.rewiring import random_overlaps, rewired_overlaps
 from circuitune.dynamics.roles import roles
@@ -133,9 +134,10 @@ def _nulls(
     how, share = spec.analysis, spec.discovery.share
     old, new = before.top(share), after.top(share)
     nulls: dict[NullKind, tuple[Overlap, ...]] = {}
-    parts = min(how.splits, cluster_count(after))
-    if parts >= 2:
-        nulls["split"] = between(disjoint_splits(after, parts, seed=spec.seed), share)
+    if min(cluster_count(before), cluster_count(after)) >= LEAST_PAIRS:
+        nulls["split"] = tuple(
+            one for side in (before, after) for one in between_halves(side, share, how.halvings, seed=spec.seed)
+        )
     nulls["random-init"] = between(random_models, share)
     nulls["rewired"] = rewired_overlaps(old, new, how.rewirings, seed=spec.seed)
     nulls["random"] = random_overlaps(old, new, how.rewirings, seed=spec.seed)

@@ -25,7 +25,7 @@ def change(rows: Sequence[ChanceRow], verdicts: Sequence[VerdictRow], measure: s
 
 _NULLS: dict[str, str] = {
     "seed": "two seeds of the tuning",
-    "split": "disjoint parts of the pairs",
+    "split": "two halves of the pairs",
     "random-init": "two models of random weights",
     "rewired": "both circuits rewired with their degrees kept",
     "random": "random circuits of their size",

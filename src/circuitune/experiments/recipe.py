@@ -6,7 +6,7 @@ A recipe may start with ``extends: default`` (or ``quick``, ``full``) and then h
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -17,6 +17,7 @@ from circuitune.core.records import Record
 BUILT_IN = ("default", "quick", "full")
 Parameter = bool | int | float | str
 Share = Annotated[float, Field(gt=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -26,6 +27,8 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+R = TypeVar("R", bound=Record)
 
 
 class DataRecipe(Record):
@@ -96,13 +99,14 @@ class DiscoveryRecipe(Record):
 class AnalysisRecipe(Record):
     """How the change of every fine-tuning is held against chance.
 
-    ``resamples`` of the pairs make the intervals; ``splits`` disjoint parts of the pairs, and as many
-    ``random_models``, are compared two by two; both circuits are rewired and drawn at random ``rewirings`` times.
+    ``resamples`` of the pairs make the intervals; the pairs are halved ``halvings`` times, for the model before and
+    for the one after; ``random_models`` are compared two by two; both circuits are rewired and drawn at random
+    ``rewirings`` times.
     ``draws`` random sets of unchanged edges stand beside the changed ones in the causal check.
     """
 
     resamples: int = Field(default=200, ge=200)
-    splits: int = Field(default=5, ge=2)
+    halvings: int = Field(default=20, ge=1)
     random_models: int = Field(default=5, ge=2)
     rewirings: int = Field(default=40, ge=1)
     draws: int = Field(default=10, ge=1)
@@ -133,10 +137,15 @@ class ContestRecipe(Record):
 
 
 class Recipe(Record):
-    """Everything a run does; two runs of equal recipes make equal artefacts."""
+    """Everything a run does; two runs of equal recipes make equal artefacts.
+
+    ``registration`` is the sha256 of the file in which a study said beforehand what it expects; ``contest`` None
+    leaves out phase 1 and the comparison of methods.
+    """
 
     format: Literal[1] = 1
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: Name
+    registration: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     model: str
     revision: str | None = None
     data: DataRecipe
@@ -144,7 +153,12 @@ class Recipe(Record):
     tuning: TuningRecipe
     discovery: DiscoveryRecipe
     analysis: AnalysisRecipe = AnalysisRecipe()
-    contest: ContestRecipe
+    contest: ContestRecipe | None = None
+
+    @property
+    def critical_layers(self) -> int | None:
+        """How many layers are critical; None: the study's share of them."""
+        return self.contest.critical_layers if self.contest else None
 
 
 def load_recipe(source: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
@@ -153,14 +167,18 @@ def load_recipe(source: str | Path, changes: Mapping[str, Any] | None = None) ->
     Raises:
         InputError: no such file, no YAML mapping, an unknown field, or a value out of range.
     """
-    merged = _merge(_read(source), changes or {})
+    return validated(Recipe, merge(_read(source), changes or {}), f"Recipe {source}")
+
+
+def validated(schema: type[R], fields: Mapping[str, Any], what: str) -> R:
+    """The fields as a record; InputError says of ``what`` which field is wrong and how."""
     try:
-        return Recipe.model_validate(merged)
+        return schema.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"Recipe {source}, field {place}: {message}.") from error
+        place = f", field {'.'.join(map(str, first['loc']))}" if first["loc"] else ""
+        message = first["msg"].removeprefix("Value error, ").removesuffix(".")
+        raise InputError(f"{what}{place}: {message}.") from error
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -171,53 +189,62 @@ def to_yaml(recipe: Recipe) -> str:
 def _read(source: str | Path) -> dict[str, Any]:
     if source in BUILT_IN:
         text = (files("circuitune.experiments") / "recipes" / f"{source}.yaml").read_text(encoding="utf-8")
-        return _resolve(text, str(source), None)
-    path = Path(source)
+        return extended(parsed(text, f"Recipe {source}"), f"Recipe {source}")
+    hint = f"give a YAML file, or one of {', '.join(BUILT_IN)}"
+    text = read_text(Path(source), f"Recipe {source}", hint)
+    return extended(anchored(parsed(text, f"Recipe {source}"), Path(source).parent), f"Recipe {source}")
+
+
+def read_text(path: Path, what: str, hint: str) -> str:
+    """The text of a file that a user wrote; InputError says why ``what`` cannot be read, and the hint."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        hint = f"give a YAML file, or one of {', '.join(BUILT_IN)}"
-        raise InputError(f"Recipe {source} cannot be read ({_reason(error)}); {hint}.") from error
-    return _resolve(text, str(source), path.parent)
+        raise InputError(f"{what} cannot be read ({_reason(error)}); {hint}.") from error
 
 
-def _resolve(text: str, source: str, folder: Path | None) -> dict[str, Any]:
-    """Parse one file; its parent (``extends``) underneath, its paths made absolute."""
+def parsed(text: str, what: str) -> dict[str, Any]:
+    """The fields of a YAML mapping; InputError where ``what`` holds no such thing."""
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"Recipe {source} is not valid YAML ({_one_line(error)}).") from error
+        raise InputError(f"{what} is not valid YAML ({_one_line(error)}).") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in cast(dict[Any, Any], content)):
-        raise InputError(f"Recipe {source} must be a YAML mapping of field names to values.")
-    fields = cast(dict[str, Any], content)
-    parent = fields.pop("extends", None)
-    if parent is not None and parent not in BUILT_IN:
-        raise InputError(f"Recipe {source} extends {parent!r}; it can extend {', '.join(BUILT_IN)}.")
-    if folder is not None:
-        fields = _anchored(fields, folder)
-    return _merge(_read(parent), fields) if parent is not None else fields
+        raise InputError(f"{what} must be a YAML mapping of field names to values.")
+    return cast(dict[str, Any], content)
 
 
-def _anchored(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Paths in a recipe are meant from the recipe's folder."""
-    anchored = dict(fields)
+def extended(fields: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """The fields over those of the built-in recipe that they extend."""
+    own = {key: value for key, value in fields.items() if key != "extends"}
+    parent = fields.get("extends")
+    if parent is None:
+        return own
+    if parent not in BUILT_IN:
+        raise InputError(f"{what} extends {parent!r}; it can extend {', '.join(BUILT_IN)}.")
+    return merge(_read(parent), own)
+
+
+def anchored(fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The fields with paths as they are meant: from the folder of their file."""
+    placed = dict(fields)
     data, model = fields.get("data"), fields.get("model")
     if isinstance(model, str) and (folder / model).is_dir():
-        anchored["model"] = str((folder / model).resolve())
+        placed["model"] = str((folder / model).resolve())
     if isinstance(data, dict):
         file: object = cast(dict[str, Any], data).get("file")
         if isinstance(file, str):
-            anchored["data"] = {**cast(dict[str, Any], data), "file": str((folder / file).resolve())}
-    return anchored
+            placed["data"] = {**cast(dict[str, Any], data), "file": str((folder / file).resolve())}
+    return placed
 
 
-def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``changes`` over ``base``, mappings merged; ``data`` is replaced whole, since a file excludes a task."""
     merged = dict(base)
     for key, value in changes.items():
         below = merged.get(key)
         if key != "data" and isinstance(value, Mapping) and isinstance(below, Mapping):
-            merged[key] = _merge(cast(Mapping[str, Any], below), cast(Mapping[str, Any], value))
+            merged[key] = merge(cast(Mapping[str, Any], below), cast(Mapping[str, Any], value))
         else:
             merged[key] = value
     return merged

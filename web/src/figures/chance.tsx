@@ -45,7 +45,7 @@ type NullRole = Exclude<ChanceRow["role"], "change">;
 
 const NULLS: Record<NullRole, [name: string, meaning: string]> = {
   seed: ["two seeds", "the ends of two fine-tunings that differ by their seed"],
-  split: ["parts of the pairs", "the tuned model's circuits, found on parts of the pairs that share no pair"],
+  split: ["halves of the pairs", "one model's circuits, found on one half of the pairs and on the other"],
   "random-init": ["random weights", "the circuits of two models with random weights"],
   rewired: [
     "rewired",
@@ -82,7 +82,7 @@ export function ChanceFigure({ rows, verdicts, figure }: ChanceProps) {
               <i>{NULLS[role][0]}</i>: {NULLS[role][1]}
             </>
           ))}
-          . The verdict in words holds each fine-tuning against the parts of the pairs (the stronger grey)
+          . The verdict in words holds each fine-tuning against the halves of the pairs (the stronger grey)
           alone; the other bars show how far apart circuits can be.
         </>
       }

@@ -44,7 +44,7 @@ const DEFINITIONS: [term: string, text: string][] = [
   ],
   [
     "More than chance",
-    "The estimate and its whole interval lie above what 97.5\u202f% of the comparisons between disjoint parts of the pairs do not exceed. No more than chance: both lie at or below it. Else, or with fewer than ten comparisons, there is not enough to say.",
+    "The estimate and its whole interval lie above what 97.5\u202f% of the comparisons between two halves of the pairs (of the model before, and of the one after) do not exceed. No more than chance: both lie at or below it. Else, or with fewer than ten comparisons, there is not enough to say.",
   ],
   [
     "Share of the gain",
