@@ -240,7 +240,7 @@ def _size(known: SizeRecord, rows: int) -> Size:
 
 def require_layers(recipe: Recipe, layers: int) -> None:
     """InputError where a model of so many layers has none left beside the critical ones."""
-    wanted = critical_count(recipe.contest.critical_layers, layers)
+    wanted = critical_count(recipe.critical_layers, layers)
     if wanted >= layers:
         raise InputError(
             f"{recipe.model} has {layers} layers: {wanted} critical ones leave none to compare; "

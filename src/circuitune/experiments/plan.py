@@ -1,8 +1,9 @@
 """From a recipe to its jobs, in an order in which every job comes after its inputs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from circuitune.experiments.recipe import Recipe
+from circuitune.experiments.recipe import ContestRecipe, Recipe
 from circuitune.experiments.specs import (
     AnalyseSpec,
     Arm,
@@ -53,25 +54,33 @@ def plan(recipe: Recipe, model: ModelRef) -> Plan:
         metric=recipe.discovery.metric,
         rows=training.rows,
         test_rows=training.test_rows,
+        registration=recipe.registration,
     )
     uniform = RankSpec(kind="uniform", rank=recipe.tuning.rank)
     tuning = tuple(_train(recipe, model, pairs, "tune", seed, uniform) for seed in recipe.tuning.seeds)
-    first = RankSpec(kind="uniform", rank=recipe.contest.phase1_rank)
-    phase1 = tuple(_train(recipe, model, pairs, "phase1", seed, first) for seed in recipe.contest.seeds)
+    contest = recipe.contest
+    phase1 = tuple(_phase1(recipe, model, pairs, contest)) if contest else ()
     phase1_circuits = tuple(_discover(recipe, model, pairs, job) for job in phase1)
     methods = tuple(
         _train(recipe, model, pairs, arm, job.seed, ranks, circuits)
         for job, circuits in zip(phase1, phase1_circuits, strict=True)
-        for arm, ranks in _arms(recipe)
+        for arm, ranks in (_arms(contest) if contest else ())
     )
     circuits = tuple(_discover(recipe, model, pairs, job) for job in tuning)
     analyses = tuple(_analyse(recipe, model, pairs, job) for job in tuning)
     return Plan(pairs, tuning, circuits, analyses, phase1, phase1_circuits, methods)
 
 
-def _arms(recipe: Recipe) -> list[tuple[Arm, RankSpec]]:
+def _phase1(recipe: Recipe, model: ModelRef, pairs: PairsSpec, contest: ContestRecipe) -> Iterator[TrainSpec]:
+    """The short fine-tunings whose circuits choose the layers, one per seed of the contest."""
+    ranks = RankSpec(kind="uniform", rank=contest.phase1_rank)
+    training = recipe.training.model_copy(update={"epochs": contest.phase1_epochs})
+    short = recipe.model_copy(update={"training": training})
+    return (_train(short, model, pairs, "phase1", seed, ranks) for seed in contest.seeds)
+
+
+def _arms(contest: ContestRecipe) -> list[tuple[Arm, RankSpec]]:
     """CircuitLoRA, its uniform rival of equal size, and the random draws."""
-    contest = recipe.contest
     circuit = RankSpec(
         kind="circuit",
         rank=contest.rank,
@@ -94,9 +103,7 @@ def _train(
     circuits: DiscoverSpec | None = None,
 ) -> TrainSpec:
     training = recipe.training
-    if arm == "phase1":
-        training = training.model_copy(update={"epochs": recipe.contest.phase1_epochs, "checkpoints": 1})
-    elif arm != "tune":
+    if arm != "tune":
         training = training.model_copy(update={"checkpoints": 1})
     inputs = {"pairs": folder_name(pairs)}
     if circuits is not None and ranks.kind in ("circuit", "matched"):
@@ -111,6 +118,7 @@ def _train(
         seed=seed,
         ranks=ranks,
         training=training,
+        registration=recipe.registration,
     )
 
 
@@ -127,6 +135,7 @@ def _discover(recipe: Recipe, model: ModelRef, pairs: PairsSpec, training: Train
         arm=training.arm,
         seed=training.seed,
         discovery=discovery,
+        registration=recipe.registration,
     )
 
 
@@ -140,5 +149,6 @@ def _analyse(recipe: Recipe, model: ModelRef, pairs: PairsSpec, training: TrainS
         seed=training.seed,
         discovery=recipe.discovery,
         analysis=recipe.analysis,
-        critical_layers=recipe.contest.critical_layers,
+        critical_layers=recipe.critical_layers,
+        registration=recipe.registration,
     )

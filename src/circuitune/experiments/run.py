@@ -13,7 +13,7 @@ from circuitune.experiments.artefacts import PAIRS
 from circuitune.experiments.engines.local import Observer, run_jobs
 from circuitune.experiments.estimate import Size
 from circuitune.experiments.inputs import Frozen, recall, validate
-from circuitune.experiments.plan import plan
+from circuitune.experiments.plan import Plan, plan
 from circuitune.experiments.specs import JobSpec
 from circuitune.experiments.store import JobFolder, Run, check_destination, create, locked
 from circuitune.experiments.summary import write_summary
@@ -33,9 +33,7 @@ def conduct(frozen: Frozen, folder: Path, workers: int, watch: Watch) -> Run:
         InputError: something is wrong with the request or its inputs, or another process is at the same run.
         MachineError: the machine failed; what is complete stays, and the same call goes on from there.
     """
-    check_destination(folder)
-    jobs = plan(frozen.recipe, frozen.model)
-    size = _checked(frozen, Run(folder).job(jobs.pairs))
+    jobs, size = survey(frozen, folder)
     with locked(ensure_writable_folder(folder)):
         run = create(folder, frozen.recipe, frozen.files)
         run.prepare(jobs.jobs)
@@ -44,6 +42,17 @@ def conduct(frozen: Frozen, folder: Path, workers: int, watch: Watch) -> Run:
         write_tables(run, jobs)
         write_summary(run, jobs)
     return run
+
+
+def survey(frozen: Frozen, folder: Path) -> tuple[Plan, Size]:
+    """All jobs of a run in ``folder`` and what their time depends on; nothing is written.
+
+    Raises:
+        InputError: something is wrong with the request or its inputs, or the folder cannot hold the run.
+    """
+    check_destination(folder)
+    jobs = plan(frozen.recipe, frozen.model)
+    return jobs, _checked(frozen, Run(folder).job(jobs.pairs))
 
 
 def _checked(frozen: Frozen, pairs: JobFolder) -> Size:

@@ -46,7 +46,8 @@ class _Spec(Record):
     """Fields of every spec; ``inputs`` maps a role to the folder name of the job that made it.
 
     Whatever decides a setting has stage ``tune`` and can never read the test split (the store refuses);
-    what is reported has stage ``report``.
+    what is reported has stage ``report``. ``registration`` is the sha256 of what a study expected beforehand: jobs
+    of a changed registration are other jobs.
     """
 
     format: Literal[1] = 1
@@ -54,6 +55,7 @@ class _Spec(Record):
     label: str
     stage: Literal["tune", "report"]
     inputs: dict[str, str] = Field(default_factory=dict[str, str])
+    registration: str | None = None
 
 
 class PairsSpec(_Spec):
@@ -105,7 +107,9 @@ JobSpec = Annotated[PairsSpec | TrainSpec | DiscoverSpec | AnalyseSpec, Field(di
 
 def folder_name(spec: JobSpec) -> str:
     """``<label>-<first 12 hexadecimal digits of the spec's SHA-256>``."""
-    return f"{spec.label}-{digest(spec.model_dump(mode='json'))[:12]}"
+    # A run without a registration keeps the names it had before there were any.
+    unregistered = {"registration"} if spec.registration is None else set[str]()
+    return f"{spec.label}-{digest(spec.model_dump(mode='json', exclude=unregistered))[:12]}"
 
 
 def title(spec: JobSpec) -> str:

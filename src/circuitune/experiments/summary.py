@@ -49,6 +49,7 @@ def find(tables: Path, share: float) -> FindingsRecord:
     faithfulness = read_rows(tables / "faithfulness.csv", FaithfulnessRow)
     change = read_rows(tables / "change.csv", ChangeRow)
     method = read_rows(tables / "methods.csv", MethodRow)
+    critical = read_rows(tables / "critical_layers.csv", CriticalRow)
     start = findings.start_caution(faithfulness, share)
     return FindingsRecord(
         training=[
@@ -58,13 +59,14 @@ def find(tables: Path, share: float) -> FindingsRecord:
         changes=[findings.change(change, "edge"), findings.change(change, "node"), findings.ratio(change)],
         chance=chances(tables),
         cautions=[findings.null_caution(change), *([start] if start else [])],
-        where=[findings.critical(read_rows(tables / "critical_layers.csv", CriticalRow))],
-        contest=[
-            findings.against_uniform(method),
-            findings.against_random(method),
-            findings.seed_caution(method),
-        ],
+        where=[findings.critical(critical)] if critical else [],
+        contest=_contest(method) if method else [],
     )
+
+
+def _contest(method: list[MethodRow]) -> list[str]:
+    """What the comparison of methods shows."""
+    return [findings.against_uniform(method), findings.against_random(method), findings.seed_caution(method)]
 
 
 def chances(tables: Path) -> list[str]:
@@ -91,20 +93,31 @@ def _data(pairs: PairsRecord, model: str) -> str:
 
 def _notes(run: Run, plan: Plan, pairs: PairsRecord) -> list[str]:
     discovery = run.recipe.discovery
-    phase1 = plan.phase1[0]
+    difference = "; that of a difference is Newcombe's" if plan.methods else ""
+    always = "; phase 1 always on validation" if plan.phase1 else ""
     notes = [
         f"Circuits: {discovery.method}, {discovery.steps} steps ({discovery.quadrature}), metric {pairs.metric}, "
         f"at most {discovery.pairs} pairs of the circuit split ({pairs.parts['circuit']} rows).",
         f"Faithfulness: at most {discovery.evaluation_pairs} pairs of the {discovery.part} split "
-        f"({pairs.parts[discovery.part]} rows; phase 1 always on validation), interchange ablation.",
-        f"Phase 1: LoRA of rank {phase1.ranks.rank}, {count(phase1.training.epochs, 'epoch')}, measured on "
-        "validation; what chooses the layers never sees the test split.",
+        f"({pairs.parts[discovery.part]} rows{always}), interchange ablation.",
+        *_phase1_note(plan),
         "The null compares two fine-tunings of one recipe that differ by their seed: with few seeds a yardstick, "
         "not a test.",
-        "Intervals of accuracy are Wilson's at 95 %; that of a difference is Newcombe's, over test rows, not seeds.",
+        f"Intervals of accuracy are Wilson's at 95 %{difference}, over test rows, not seeds.",
     ]
     if pairs.metric == "logit_diff" and pairs.wrong == "model":
         notes.append("Pairs whose own answer on the corrupted prompt is the right answer are not used for circuits.")
     return notes + [
         f"Left out: row {row.row if row.row is not None else '?'}: {row.reason}" for row in pairs.left_out[:20]
+    ]
+
+
+def _phase1_note(plan: Plan) -> list[str]:
+    """How the layers of the contest were chosen, where there is one."""
+    if not plan.phase1:
+        return []
+    phase1 = plan.phase1[0]
+    return [
+        f"Phase 1: LoRA of rank {phase1.ranks.rank}, {count(phase1.training.epochs, 'epoch')}, measured on "
+        "validation; what chooses the layers never sees the test split."
     ]

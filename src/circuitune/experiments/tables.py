@@ -71,7 +71,7 @@ def write_finer(run: Run, plan: Plan) -> None:
     tables, share = run.folder / "tables", run.recipe.discovery.share
     series = [_series(run, job) for job in plan.tuning_circuits]
     pairs = comparisons.compared(series)
-    count = critical_count(run.recipe.contest.critical_layers, series[0].scores[0].graph.layers)
+    count = critical_count(run.recipe.critical_layers, series[0].scores[0].graph.layers)
     write_rows(tables / "similarity.csv", comparisons.similarity(pairs, share), chance.SimilarityRow)
     write_rows(tables / "kinds.csv", comparisons.kinds(pairs, share), chance.KindRow)
     write_rows(tables / "speed.csv", comparisons.speed(series, share), chance.SpeedRow)
