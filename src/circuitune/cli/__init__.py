@@ -17,6 +17,7 @@ VERBS = {
     "follow": "The circuits of a task along the checkpoints of a training.",
     "plan": "Turn two sets of edge scores into LoRA ranks.",
     "train": "Fine-tune with LoRA, uniform or by a plan.",
+    "sweep": "Do all runs of a study, and judge its claims.",
     "report": "Build the report of a run folder again.",
     "import": "Read a circuit file of another tool.",
     "export": "Write a circuit for another tool.",
@@ -54,7 +55,7 @@ def call(arguments: Sequence[str]) -> int:
     except MemoryError:
         return _failed("Out of memory; take fewer pairs, a smaller batch, or a smaller model.", 1)
     except KeyboardInterrupt:
-        resumes = list(arguments[:1]) in (["run"], ["job"], ["follow"])
+        resumes = list(arguments[:1]) in (["run"], ["job"], ["follow"], ["sweep"])
         return _failed("Stopped. The same command goes on from here." if resumes else "Stopped.", 130)
     return 0
 

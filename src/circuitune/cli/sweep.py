@@ -1,0 +1,111 @@
+"""``circuitune sweep``: all runs of a study, and the registered verdict on each claim."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from circuitune.cli.output import say, show, table
+from circuitune.core.errors import InputError
+
+if TYPE_CHECKING:
+    from circuitune.experiments.study import Part, Study
+
+
+def sweep(
+    study: Path,
+    /,
+    *,
+    out: Path | None = None,
+    jobs: int = 2,
+    dry_run: bool = False,
+    export: Path | None = None,
+) -> None:
+    """Do all runs of a study and say what becomes of each claim that was registered beforehand.
+
+    What is done already is kept: after an interruption the same command goes on. Each run is a run folder of its
+    own, with a report.
+
+    Examples:
+      circuitune sweep studies/dynamics.yaml --dry-run
+      circuitune sweep studies/dynamics.yaml --export docs/studies/dynamics
+
+    Parameters
+    ----------
+    study: Path
+        A study file (YAML): a recipe, a list of runs, and a registration.
+    out: Path
+        The folder of the study; runs/NAME by default.
+    jobs: int
+        Worker processes of one thread each.
+    dry_run: bool
+        Say what would be done, how long it takes and what the finished runs show; write nothing.
+    export: Path
+        Also copy the verdicts and the small tables to this folder.
+    """
+    from circuitune.experiments.study import load_study, prepare
+
+    if jobs < 1:
+        raise InputError(f"--jobs {jobs}: at least one worker is needed.")
+    if dry_run and export is not None:
+        raise InputError("Choose either --dry-run, which writes nothing, or --export.")
+    if export is not None and export.exists() and not export.is_dir():
+        raise InputError(f"--export {export} is a file; give a folder.")
+    read = load_study(study)
+    folder = out or Path("runs") / read.name
+    say("Reading the model and the pairs of all runs ...")
+    parts = prepare(read, folder)
+    foreseen = _foreseen(parts, jobs)
+    if dry_run:
+        show(foreseen)
+        _show(read, [part for part in parts if part.finished])
+        return
+    say(foreseen)
+    done = _do(read, parts, folder, jobs)
+    if export is not None:
+        _export(read, done, export)
+    _show(read, done)
+
+
+def _do(study: "Study", parts: "tuple[Part, ...]", folder: Path, workers: int) -> "list[Part]":
+    """Do every run; the study's tables are written anew after each."""
+    from circuitune.cli.progress import Bars
+    from circuitune.experiments.run import conduct
+    from circuitune.experiments.study import RESULTS, judged, write_results
+    from circuitune.report import build
+
+    done: list[Part] = []
+    for part in parts:
+        say(f"Run {part.name} ({len(done) + 1} of {len(parts)}) in {part.folder} ...")
+        build(conduct(part.frozen, part.folder, workers, lambda specs, size: Bars(specs, size, workers)).folder)
+        done.append(part)
+        write_results(study, judged(study, done), folder / RESULTS)
+    return done
+
+
+def _foreseen(parts: "tuple[Part, ...]", workers: int) -> str:
+    """The runs of the study: their jobs, how many are complete, and how long the others will take."""
+    from circuitune.experiments.estimate import duration
+
+    rows: list[list[object]] = []
+    whole = 0.0
+    for part in parts:
+        seconds, total = part.seconds(workers), len(part.jobs.jobs)
+        whole += seconds
+        rows.append([part.name, total, total - len(part.missing), f"{seconds / 3600:.2f}"])
+    left = (
+        f"About {duration(whole)} of work are left, {workers} jobs at a time." if whole else "All are done already."
+    )
+    return f"{table(['run', 'jobs', 'complete', 'hours left'], rows)}\n{left}"
+
+
+def _show(study: "Study", parts: "list[Part]") -> None:
+    from circuitune.experiments.study import judged
+
+    for claim in judged(study, parts).claims:
+        show(claim.sentence)
+
+
+def _export(study: "Study", parts: "list[Part]", folder: Path) -> None:
+    from circuitune.experiments.study import export, judged
+
+    export(study, parts, judged(study, parts), folder)
+    say(f"Tables and verdicts are in {folder}.")

@@ -1,0 +1,147 @@
+"""The registration of a study: what it expects and how it will judge, written down before any run.
+
+Its sha256 is part of every job's spec: whoever changes the registration later does every job again.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field, model_validator
+
+from circuitune.core.errors import InputError
+from circuitune.core.manifest import sha256_bytes
+from circuitune.core.records import Record
+from circuitune.experiments.recipe import (
+    DataRecipe,
+    DiscoveryRecipe,
+    Name,
+    Recipe,
+    TrainingRecipe,
+    TuningRecipe,
+    anchored,
+    parsed,
+    read_text,
+    validated,
+)
+
+Measure = Literal["faithfulness", "ratio", "edge_rate", "slowing"]
+
+
+class Hypothesis(Record):
+    """One claim as a number per seed and what it is held against.
+
+    ``primary`` hypotheses get a verdict, ``exploratory`` ones an interval alone. Effect and null of a measure are
+    those of `experiments.verdicts`; ``effect`` and ``null`` say them in words. ``bar`` is the null of faithfulness.
+    ``smallest``: a difference below it is too small to matter.
+    """
+
+    claim: int
+    role: Literal["primary", "exploratory"]
+    measure: Measure
+    hypothesis: str
+    effect: str
+    null: str
+    smallest: float = Field(ge=0)
+    bar: float | None = None
+
+    @model_validator(mode="after")
+    def _bar(self) -> "Hypothesis":
+        if (self.bar is None) == (self.measure == "faithfulness"):
+            raise ValueError("bar is the null of the measure faithfulness, and of no other")
+        return self
+
+
+class Rule(Record):
+    """When a claim is supported, in numbers.
+
+    ``level`` of the intervals; from ``seeds`` on there are intervals by bootstrap (``resamples``) and p values, and
+    verdicts; a task speaks for the claim where its interval lies above 0 and p after Holm is below ``alpha``;
+    ``tasks`` that many decide.
+    """
+
+    level: float = Field(gt=0.5, lt=1)
+    alpha: float = Field(gt=0, lt=0.5)
+    seeds: int = Field(ge=6)
+    tasks: int = Field(ge=1)
+    resamples: int = Field(ge=1000)
+
+
+class TaskPlan(Record):
+    """How one task is made and trained on."""
+
+    data: DataRecipe
+    training: TrainingRecipe
+
+
+class Registration(Record):
+    """registration.yaml."""
+
+    format: Literal[1] = 1
+    study: Name
+    question: str
+    model: str
+    tuning: TuningRecipe
+    discovery: DiscoveryRecipe
+    tasks: Annotated[dict[Name, TaskPlan], Field(min_length=1)]
+    hypotheses: Annotated[dict[str, Hypothesis], Field(min_length=1)]
+    rule: Rule
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _enough_tasks(self) -> "Registration":
+        if self.rule.tasks > len(self.tasks):
+            raise ValueError(f"rule.tasks is {self.rule.tasks}, and there are {len(self.tasks)} tasks")
+        return self
+
+
+def load_registration(path: Path) -> tuple[Registration, str]:
+    """The registration and the sha256 of its bytes.
+
+    Raises:
+        InputError: no such file, no YAML mapping, an unknown field, or a value out of range.
+    """
+    what = f"Registration {path}"
+    text = read_text(path, what, "give the path of a YAML file, from the folder of the study")
+    fields = _anchored(parsed(text, what), path.parent)
+    return validated(Registration, fields, what), sha256_bytes(path.read_bytes())
+
+
+def _anchored(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Paths are meant from the registration's folder."""
+    placed, tasks = anchored(fields, folder), fields.get("tasks")
+    if isinstance(tasks, dict):
+        entries = cast(dict[str, Any], tasks).items()
+        placed["tasks"] = {
+            name: anchored(cast(dict[str, Any], plan), folder) if isinstance(plan, dict) else plan
+            for name, plan in entries
+        }
+    return placed
+
+
+def require_registered(registration: Registration, name: str, recipe: Recipe, what: str) -> None:
+    """InputError where a run is not what was registered; it may have fewer of the seeds."""
+    plan = registration.tasks.get(name)
+    if plan is None:
+        known = ", ".join(registration.tasks)
+        raise InputError(f"{what}: run {name} is not registered; the registration has {known}.")
+    for field, own, expected in (
+        ("model", recipe.model, registration.model),
+        ("data", recipe.data, plan.data),
+        ("training", recipe.training, plan.training),
+        ("tuning.rank", recipe.tuning.rank, registration.tuning.rank),
+        ("discovery", recipe.discovery, registration.discovery),
+    ):
+        if own != expected:
+            raise InputError(f"{what}: {field} of run {name} is not as registered ({_differing(own, expected)}).")
+    more = sorted(set(recipe.tuning.seeds) - set(registration.tuning.seeds))
+    if more:
+        raise InputError(f"{what}: seed {more[0]} of run {name} is not registered; take seeds of the registration.")
+
+
+def _differing(own: object, expected: object) -> str:
+    """The first setting that differs, in words."""
+    if not isinstance(own, Record) or not isinstance(expected, Record):
+        return f"{own} instead of {expected}"
+    found, wanted = own.model_dump(), expected.model_dump()
+    key = next(key for key in found if found[key] != wanted[key])
+    return f"{key} is {found[key]} instead of {wanted[key]}"
