@@ -1,6 +1,7 @@
 """Predicted beside measured peak memory of `attribute` above the model, each case in a process of its own.
 
 python benchmarks/memory.py
+python benchmarks/memory.py --plan                          # what Llama-3.1-8B would take: planned, nothing is run
 python benchmarks/memory.py --case "pythia-160m 19 17 32"
 """
 
@@ -65,6 +66,28 @@ def measure(case: str) -> None:
     print(predicted, resident("VmHWM") - before)
 
 
+def plan() -> None:
+    """Print what attributing 4 pairs of 64 tokens on the shape of Llama-3.1-8B in bfloat16 takes, by the planner."""
+    config = LlamaConfig(
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        hidden_size=4096,
+        intermediate_size=14336,
+        vocab_size=128256,
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    anatomy = anatomy_of(model)
+    graph = Graph.of(anatomy)
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    above = attribution_memory(anatomy, graph, STEPS).peak(4, 64, 0)
+    print(
+        f"Llama-3.1-8B shape, bfloat16, {graph.edges:,} edges, 4 pairs of 64 tokens that share nothing, m = {STEPS}: "
+        f"weights {weights / 1e9:.1f} GB, above them {above / 1e9:.1f} GB, together {(weights + above) / 1e9:.1f} GB"
+    )
+
+
 def resident(field: str) -> int:
     """Bytes, as the kernel counts them for this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -75,7 +98,12 @@ def main() -> None:
     """Measure the cases and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=CASES, help="only this one, in this process")
-    case = parser.parse_args().case
+    parser.add_argument("--plan", action="store_true", help="the plan for a large model, nothing measured")
+    options = parser.parse_args()
+    if options.plan:
+        plan()
+        return
+    case = options.case
     if case is not None:
         measure(case)
         return
