@@ -100,6 +100,9 @@ def _foreseen(parts: "tuple[Part, ...]", workers: int) -> str:
 def _show(study: "Study", parts: "list[Part]") -> None:
     from circuitune.experiments.study import judged
 
+    if not parts:
+        show("No run is finished yet, so there is no verdict.")
+        return
     for claim in judged(study, parts).claims:
         show(claim.sentence)
 

@@ -31,7 +31,7 @@ class Hypothesis(Record):
     """One claim as a number per seed and what it is held against.
 
     ``primary`` hypotheses get a verdict, ``exploratory`` ones an interval alone. Effect and null of a measure are
-    those of `experiments.verdicts`; ``effect`` and ``null`` say them in words. ``bar`` is the null of faithfulness.
+    those of `experiments.verdicts`; ``effect`` and ``against`` say them in words. ``bar``: the null of faithfulness.
     ``smallest``: a difference below it is too small to matter.
     """
 
@@ -40,7 +40,7 @@ class Hypothesis(Record):
     measure: Measure
     hypothesis: str
     effect: str
-    null: str
+    against: str
     smallest: float = Field(ge=0)
     bar: float | None = None
 

@@ -195,7 +195,7 @@ def document(study: Study, verdicts: Verdicts) -> str:
         blocks += [
             f"## {claim.hypothesis} (claim {claim.claim}, {hypothesis.role}): {claim.outcome}",
             hypothesis.hypothesis.strip(),
-            f"Effect: {hypothesis.effect.strip()} Null: {hypothesis.null.strip()} "
+            f"Effect: {hypothesis.effect.strip()} Null: {hypothesis.against.strip()} "
             f"Smallest effect: {hypothesis.smallest:g}.",
             claim.sentence,
             _table(rows),

@@ -344,7 +344,8 @@ def claim_row(
         outcome = "supported"
     elif small >= needed:
         outcome = "not supported"
-    said = _verdict(outcome, above, below, small, len(rows), hypothesis)
+    judged = any(row.interval == "BCa" for row in rows)
+    said = _verdict(outcome, above, below, small, len(rows), hypothesis) if judged else _too_few(registration.rule)
     there = "" if final else f" {_there(rows, seeds)}"
     return ClaimRow(
         hypothesis=name,
@@ -379,6 +380,10 @@ def _verdict(outcome: Outcome, above: int, below: int, small: int, tasks: int, h
     )
 
 
+def _too_few(rule: Rule) -> str:
+    return f"undecided; a verdict needs {rule.seeds} seeds."
+
+
 def _there(rows: Sequence[TaskEffectRow], seeds: int) -> str:
     """What is missing of a study that is not finished."""
     counts = sorted({row.seeds for row in rows})
@@ -390,7 +395,7 @@ def _there(rows: Sequence[TaskEffectRow], seeds: int) -> str:
 
 def _numbers(rows: Sequence[TaskEffectRow]) -> str:
     said = "; ".join(_number(row) for row in rows if row.seeds)
-    return f"Effect less null: {said}." if said else "There is no run yet."
+    return f"Effect less null: {said}."
 
 
 def _number(row: TaskEffectRow) -> str:
