@@ -55,6 +55,27 @@ def test_bootstrap_ratio_resamples_pairs():
     assert (interval.low, interval.high) == (pytest.approx(0.8), pytest.approx(0.8))
 
 
+def test_examples_that_come_in_couples_count_once():
+    """Each value twice: as single examples they would make an interval too narrow by the root of two."""
+    rng = np.random.default_rng(5)
+    denominator = rng.normal(2.0, 1.0, size=200)
+    numerator = 0.8 * denominator + rng.normal(0.0, 0.5, size=200)
+    single, doubled, coupled = (
+        bootstrap_ratio(numerator, denominator),
+        bootstrap_ratio(np.repeat(numerator, 2), np.repeat(denominator, 2)),
+        bootstrap_ratio(np.repeat(numerator, 2), np.repeat(denominator, 2), groups=np.repeat(np.arange(200), 2)),
+    )
+    assert isinstance(single, Interval)
+    assert isinstance(doubled, Interval)
+    assert isinstance(coupled, Interval)
+    assert coupled.low == pytest.approx(single.low)
+    assert coupled.high == pytest.approx(single.high)
+    assert doubled.high - doubled.low < 0.8 * (single.high - single.low)
+    assert bootstrap_ratio([1.0, 2.0], [1.0, 1.0], groups=[7, 7]) == Undefined(
+        "one independent example has no interval"
+    )
+
+
 def test_bootstrap_ratio_is_the_ratio_of_means_not_the_mean_of_ratios():
     interval = bootstrap_ratio([1.0] * 50, [1e-9] + [2.0] * 49)
     assert isinstance(interval, Interval)
@@ -67,7 +88,7 @@ def test_bootstrap_ratio_says_why_a_denominator_around_zero_gives_none():
     assert isinstance(result, Undefined)
     assert "contains 0" in result.reason
     assert isinstance(bootstrap_ratio(np.ones(5), np.zeros(5)), Undefined)
-    assert bootstrap_ratio([1.0], [2.0]) == Undefined("one example has no interval")
+    assert bootstrap_ratio([1.0], [2.0]) == Undefined("one independent example has no interval")
 
 
 def test_bootstrap_ratio_survives_a_resample_whose_denominator_is_zero():

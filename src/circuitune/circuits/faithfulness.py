@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import overload
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from circuitune.circuits.ablation import Ablation, Constant, constant, require_ablation
@@ -40,12 +40,15 @@ class Run:
         correct: bool [n], the answer has the highest logit.
         kl_from_model: float32 [n], KL(model || run).
         kl_from_corrupted: float32 [n], KL(corrupted || run).
+        groups: int64 [n], equal for examples that are not independent of each other (`EncodedPairs.groups`); None
+            where all are.
     """
 
     metric: Float[Tensor, " n"]
     correct: Bool[Tensor, " n"]
     kl_from_model: Float[Tensor, " n"]
     kl_from_corrupted: Float[Tensor, " n"]
+    groups: Int[Tensor, " n"] | None = None
 
     @property
     def accuracy(self) -> float:
@@ -80,7 +83,7 @@ class Faithfulness:
     def _ratio(self) -> Interval | Undefined:
         numerator = (self.circuit.metric - self.corrupted.metric).double().numpy()
         denominator = (self.model.metric - self.corrupted.metric).double().numpy()
-        return bootstrap_ratio(numerator, denominator)
+        return bootstrap_ratio(numerator, denominator, groups=self.model.groups)
 
     @property
     def normalized(self) -> Interval | None:
@@ -224,7 +227,8 @@ def measured(
         )
         parts = batches(part.inputs, anatomy.device, positions, share_prefix=share_prefix)
         runs.append([run.weighted(part.sign * metric.sign) for run in request.measure(parts, len(inputs))])
-    return [_summed(of_one) for of_one in zip(*runs, strict=True)]
+    groups = None if inputs.groups is None else inputs.groups.cpu()
+    return [replace(_summed(of_one), groups=groups) for of_one in zip(*runs, strict=True)]
 
 
 def _check(circuits: Sequence[Circuit], graph: Graph) -> None:

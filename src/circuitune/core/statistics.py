@@ -46,12 +46,19 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
 
 
 def bootstrap_ratio(
-    numerator: ArrayLike, denominator: ArrayLike, resamples: int = 2000, seed: int = 0, level: float = 0.95
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+    *,
+    groups: ArrayLike | None = None,
 ) -> Interval | Undefined:
     """Ratio of means over the same n examples (both [n]), with a paired percentile bootstrap interval.
 
     The mean of ratios would explode where single denominators are near 0. Undefined where the denominator's
-    own interval contains 0: the ratio then has no bounded interval.
+    own interval contains 0: the ratio then has no bounded interval. Examples with one number in ``groups`` [n]
+    are not independent, so they are drawn together.
 
     Raises:
         MachineError: a value is not finite.
@@ -59,9 +66,10 @@ def bootstrap_ratio(
     above, below = _finite(numerator), _finite(denominator)
     if above.shape != below.shape:
         raise ValueError(f"{above.shape} numerators, {below.shape} denominators")
-    if above.size < 2:
-        return Undefined("one example has no interval")
-    above_means, below_means = _resampled_means(np.stack([above, below]), resamples, seed)
+    sums, counts = _by_group(np.stack([above, below]), groups)
+    if len(counts) < 2:
+        return Undefined("one independent example has no interval")
+    above_means, below_means = _resampled_means(sums, counts, resamples, seed)
     scale = _percentile(float(below.mean()), below_means, level)
     if scale.low <= 0 <= scale.high:
         return Undefined(f"the denominator's {level:.0%} interval [{scale.low:.3g}, {scale.high:.3g}] contains 0")
@@ -94,15 +102,27 @@ def _finite(values: ArrayLike) -> Floats:
     return array
 
 
-def _resampled_means(columns: Floats, resamples: int, seed: int) -> Floats:
-    """Means of each row of ``columns`` [k, n] over the same resampled examples: [k, resamples]."""
+def _by_group(columns: Floats, groups: ArrayLike | None) -> tuple[Floats, Floats]:
+    """Sums of each row of ``columns`` [k, n] over every group, and the sizes of the groups: [k, g] and [g]."""
+    if groups is None:
+        return columns, np.ones(columns.shape[1])
+    names, place = np.unique(np.asarray(groups), return_inverse=True)
+    sums, counts = np.zeros((len(columns), len(names))), np.zeros(len(names))
+    np.add.at(sums, (slice(None), place), columns)
+    np.add.at(counts, place, 1.0)
+    return sums, counts
+
+
+def _resampled_means(sums: Floats, counts: Floats, resamples: int, seed: int) -> Floats:
+    """Means over the examples of resampled groups, the same for each row of ``sums`` [k, g]: [k, resamples]."""
     rng = np.random.default_rng(seed)
-    size = columns.shape[1]
+    size = len(counts)
     rows = max(1, _CHUNK // size)
     parts: list[Floats] = []
     for start in range(0, resamples, rows):
         chosen = rng.integers(size, size=(min(rows, resamples - start), size))
-        parts.append(np.stack([column[chosen].mean(axis=1) for column in columns]))
+        weights = counts[chosen].sum(axis=1)
+        parts.append(np.stack([column[chosen].sum(axis=1) / weights for column in sums]))
     return np.concatenate(parts, axis=1)
 
 

@@ -94,17 +94,17 @@ class Swaps:
 
     def share(self, run: Run, measure: str) -> Interval | Undefined:
         """Part of the gain that is lost (removal) or won (insertion) in `run`."""
-        return bootstrap_ratio(_values(self.receiver, measure) - _values(run, measure), self._gain(measure))
+        return self._ratio(_values(self.receiver, measure) - _values(run, measure), measure)
 
     def above(self, controls: SwappedEdges, measure: str) -> Interval | Undefined:
         """Share of the changed edges less the mean share of the controls, paired over examples."""
         difference = self._controls(controls, measure) - _values(self.changed.run, measure)
-        return bootstrap_ratio(difference, self._gain(measure))
+        return self._ratio(difference, measure)
 
     def surpassed(self, measure: str) -> int:
         """How many of the random draws carry less than the changed edges, by paired intervals over examples."""
-        changed, gain = _values(self.changed.run, measure), self._gain(measure)
-        differences = [bootstrap_ratio(_values(run, measure) - changed, gain) for run in self.of("random unchanged")]
+        changed = _values(self.changed.run, measure)
+        differences = [self._ratio(_values(run, measure) - changed, measure) for run in self.of("random unchanged")]
         return sum(isinstance(one, Interval) and one.low > 0 for one in differences)
 
     def rows(self, measure: str) -> list[CausalRow]:
@@ -145,8 +145,10 @@ class Swaps:
         """Per example, the mean over the draws."""
         return np.stack([_values(run, measure) for run in self.of(controls)]).mean(0)
 
-    def _gain(self, measure: str) -> Floats:
-        return _values(self.receiver, measure) - _values(self.donor, measure)
+    def _ratio(self, part: Floats, measure: str) -> Interval | Undefined:
+        """A part of the gain, over the gain."""
+        gain = _values(self.receiver, measure) - _values(self.donor, measure)
+        return bootstrap_ratio(part, gain, groups=self.receiver.groups)
 
 
 @dataclass(frozen=True, eq=False)

@@ -131,7 +131,9 @@ class Composition:
         (one,) = self.of("union")
         control = np.stack([member.result.circuit.metric.double().numpy() for member in controls]).mean(0)
         whole = (one.result.model.metric - one.result.corrupted.metric).double().numpy()
-        return bootstrap_ratio(one.result.circuit.metric.double().numpy() - control, whole)
+        return bootstrap_ratio(
+            one.result.circuit.metric.double().numpy() - control, whole, groups=one.result.model.groups
+        )
 
     @cached_property
     def sentence(self) -> str:
