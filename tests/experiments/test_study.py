@@ -1,0 +1,221 @@
+"""Study files, their registration in every job, and what becomes of a study's runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from circuitune.core.csvio import read_rows
+from circuitune.core.errors import InputError
+from circuitune.core.manifest import sha256_file
+from circuitune.core.records import CriticalRow, MethodRow, SummaryRecord, read_record
+from circuitune.core.study_records import ClaimRow, EffectRow, TaskEffectRow
+from circuitune.experiments.study import Part, Study, export, judged, load_study, prepare, write_results
+from circuitune.report import build
+from experiments import tiny, tiny_study
+
+ROOT = Path(__file__).parents[2]
+
+
+def loaded(model: Path, folder: Path, **changes: object) -> Study:
+    return load_study(
+        tiny_study.write(folder, {**tiny_study.study(model), **changes}, tiny_study.registration(model))
+    )
+
+
+# ---- files ----
+
+
+def test_the_shipped_study_is_as_registered():
+    study = load_study(ROOT / "studies" / "dynamics.yaml")
+    assert list(study.recipes) == ["add_sub", "sequence", "complex_ioi", "two_step"]
+    for recipe in study.recipes.values():
+        assert recipe.contest is None
+        assert recipe.tuning.seeds == study.registration.tuning.seeds == tuple(range(10))
+    primary = {value.claim for value in study.registration.hypotheses.values() if value.role == "primary"}
+    assert primary == {1, 2, 3}
+
+
+def test_a_run_is_the_study_s_recipe_with_what_differs(model: Path, tmp_path: Path):
+    registered = tiny_study.registration(model)
+    registered["tasks"]["sequence"]["training"]["epochs"] = 2
+    study = tiny_study.study(model)
+    study["runs"][1]["training"] = {"epochs": 2}
+    first, second = load_study(tiny_study.write(tmp_path, study, registered)).recipes.values()
+    assert (first.name, second.name) == ("tiny-add_sub", "tiny-sequence")
+    assert (first.training.epochs, second.training.epochs) == (1, 2)
+    assert second.data.task == "sequence"
+    assert first.registration == second.registration == sha256_file(tmp_path / "registered" / "registration.yaml")
+
+
+Change = Callable[[dict[str, Any], dict[str, Any]], object]
+BAD: dict[str, tuple[Change, str]] = {
+    "no runs": (lambda study, registered: study.pop("runs"), "field runs: Field required"),
+    "an empty list of runs": (lambda study, registered: study.update(runs=[]), "field runs: "),
+    "no name": (lambda study, registered: study.pop("name"), "field name: Field required"),
+    "no registration": (lambda study, registered: study.pop("registration"), "field registration: Field required"),
+    "registration is not there": (lambda study, registered: study.update(registration="no.yaml"), "cannot be read"),
+    "an unknown field": (lambda study, registered: study.update(speed=9), "run add_sub, field speed"),
+    "an unknown parent": (lambda study, registered: study.update(extends="nothing"), "can extend"),
+    "a run without a name": (lambda study, registered: study["runs"][0].pop("name"), "a run, field name"),
+    "a run outside the folder": (lambda study, registered: study["runs"][0].update(name="../a"), "a run, field name"),
+    "two runs of one name": (lambda study, registered: study["runs"][1].update(study["runs"][0]), "two runs"),
+    "a run with another registration": (
+        lambda study, registered: study["runs"][0].update(registration="0" * 64),
+        "leave it out",
+    ),
+    "a run that is not registered": (
+        lambda study, registered: study["runs"][0].update(name="other"),
+        "run other is not registered; the registration has add_sub, sequence",
+    ),
+    "other data": (
+        lambda study, registered: study["runs"][0].update(data={"task": "add_sub", "parameters": {"limit": 50}}),
+        "data of run add_sub is not as registered (parameters is {'limit': 50} instead of {'limit': 20",
+    ),
+    "other training": (
+        lambda study, registered: study["runs"][0].update(training={"epochs": 7}),
+        "training of run add_sub is not as registered (epochs is 7 instead of 1)",
+    ),
+    "another rank": (lambda study, registered: study["tuning"].update(rank=4), "tuning.rank of run add_sub"),
+    "another circuit": (lambda study, registered: study["discovery"].update(share=0.1), "share is 0.1 instead of"),
+    "another seed": (lambda study, registered: study["tuning"].update(seeds=[0, 7]), "seed 7 of run add_sub"),
+    "another study": (lambda study, registered: registered.update(study="huge"), "its registration is of huge"),
+    "a bar where none belongs": (
+        lambda study, registered: registered["hypotheses"]["ratio"].update(bar=0.5),
+        "bar is the null of the measure faithfulness",
+    ),
+    "an unknown measure": (
+        lambda study, registered: registered["hypotheses"]["ratio"].update(measure="luck"),
+        "field hypotheses.ratio.measure",
+    ),
+    "a rule for more tasks than there are": (
+        lambda study, registered: registered["rule"].update(tasks=3),
+        "rule.tasks is 3, and there are 2 tasks",
+    ),
+    "tasks that are no mapping": (lambda study, registered: registered.update(tasks=[1]), "field tasks"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_study_is_one_sentence(case: str, model: Path, tmp_path: Path):
+    study, registered = tiny_study.study(model), tiny_study.registration(model)
+    change, message = BAD[case]
+    change(study, registered)
+    path = tiny_study.write(tmp_path, study, registered)
+    with pytest.raises(InputError) as caught:
+        load_study(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+# ---- the registration in every job ----
+
+
+def test_every_spec_holds_the_registration(model: Path, tmp_path: Path):
+    study = loaded(model, tmp_path)
+    for part in prepare(study, tmp_path / "out"):
+        assert {spec.registration for spec in part.jobs.jobs} == {study.digest}
+        assert {spec.kind for spec in part.jobs.jobs} == {"pairs", "train", "discover", "analyse"}
+        assert part.jobs.phase1 == part.jobs.methods == ()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_registration_makes_every_job_stale(model: Path, tmp_path: Path):
+    first = prepare(loaded(model, tmp_path), tmp_path / "out")[0]
+    run, jobs = tiny.prepared(first.frozen, first.folder)
+    before = {path.name for path in (run.folder / "jobs").iterdir()}
+    registered = tiny_study.registration(model)
+    registered["hypotheses"]["ratio"]["smallest"] = 0.2
+    path = tiny_study.write(tmp_path, tiny_study.study(model), registered)
+    second = prepare(load_study(path), tmp_path / "out")[0]
+    tiny.prepared(second.frozen, second.folder)
+    after = {path.name for path in (run.folder / "jobs").iterdir()}
+    assert len(after) == len(before) == len(jobs.jobs)
+    assert not after & before
+    assert {path.name for path in (run.folder / "stale").iterdir()} == before
+
+
+# ---- runs and results ----
+
+
+@pytest.fixture(scope="module")
+def partial(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, tuple[Part, ...]]:
+    """A study whose first run is finished; tests must not change it."""
+    folder = tmp_path_factory.mktemp("study")
+    study = loaded(model, folder)
+    parts = prepare(study, folder / "out")
+    tiny.finish(*tiny.prepared(parts[0].frozen, parts[0].folder))
+    return study, parts
+
+
+def test_what_is_there_is_known_and_takes_no_time(partial: tuple[Study, tuple[Part, ...]]):
+    first, second = partial[1]
+    assert (first.finished, second.finished) == (True, False)
+    assert (first.missing, len(second.missing)) == ((), 7)
+    assert first.seconds(1) == 0 < second.seconds(2) < second.seconds(1)
+
+
+def test_tables_of_another_recipe_are_not_there(partial: tuple[Study, tuple[Part, ...]], model: Path, tmp_path: Path):
+    folder = partial[1][0].folder.parent
+    other = loaded(model, tmp_path, analysis={"random_models": 3})
+    assert not prepare(other, folder)[0].finished
+
+
+def test_a_run_without_a_contest_lacks_it_everywhere(partial: tuple[Study, tuple[Part, ...]]):
+    folder = partial[1][0].folder
+    assert read_rows(folder / "tables" / "methods.csv", MethodRow) == []
+    assert read_rows(folder / "tables" / "critical_layers.csv", CriticalRow) == []
+    summary = read_record(folder / "summary.json", SummaryRecord)
+    assert (summary.findings.contest, summary.findings.where) == ([], [])
+    assert "Phase 1" not in " ".join(summary.notes)
+    assert "Newcombe" not in " ".join(summary.notes)
+    assert summary.title in build(folder).read_text()
+
+
+def test_a_partial_study_is_judged_provisionally(partial: tuple[Study, tuple[Part, ...]]):
+    study, parts = partial
+    found = judged(study, parts[:1])
+    assert {row.hypothesis: row.outcome for row in found.claims} == {
+        "faithful": "undecided",
+        "ratio": "undecided",
+        "edges": "exploratory",
+        "slowing": "undecided",
+    }
+    assert not any(row.final for row in found.claims)
+    assert "of 3 seeds there are add_sub 2, sequence 0" in found.claims[0].sentence
+    rates = [row for row in found.effects if row.hypothesis == "edges"]
+    assert [row.seed for row in rates] == tiny_study.SEEDS
+    assert all(row.effect is not None and row.null is not None for row in rates)
+    slowing = [row for row in found.effects if row.hypothesis == "slowing"]
+    assert all(row.effect is not None and row.null is not None for row in slowing)
+
+
+def test_results_are_tables_and_a_page_and_equal_inputs_give_equal_bytes(
+    partial: tuple[Study, tuple[Part, ...]], tmp_path: Path
+):
+    study, parts = partial
+    found = judged(study, parts[:1])
+    for name in ("one", "two"):
+        write_results(study, found, tmp_path / name)
+        export(study, parts[:1], found, tmp_path / f"{name} kept")
+    assert tiny.content(tmp_path / "one") == tiny.content(tmp_path / "two")
+    kept = tiny.content(tmp_path / "one kept")
+    assert kept == tiny.content(tmp_path / "two kept")
+    assert kept.items() >= tiny.content(tmp_path / "one").items()
+    assert kept["add_sub/change.csv"] == (parts[0].folder / "tables" / "change.csv").read_bytes()
+    assert read_rows(tmp_path / "one" / "effects.csv", EffectRow) == list(found.effects)
+    assert read_rows(tmp_path / "one" / "tasks.csv", TaskEffectRow) == list(found.tasks)
+    assert read_rows(tmp_path / "one" / "verdicts.csv", ClaimRow) == list(found.claims)
+    page = (tmp_path / "one" / "verdicts.md").read_text()
+    assert study.digest in page
+    assert all(claim.sentence in page for claim in found.claims)
+    assert str(tmp_path) not in page
+    assert page.rstrip().endswith("A note.")
+
+
+def test_the_folder_of_a_run_is_no_folder_for_a_study(partial: tuple[Study, tuple[Part, ...]]):
+    study, parts = partial
+    with pytest.raises(InputError, match="folder of a single run"):
+        prepare(study, parts[0].folder)
