@@ -107,9 +107,9 @@ def _by_group(columns: Floats, groups: ArrayLike | None) -> tuple[Floats, Floats
     if groups is None:
         return columns, np.ones(columns.shape[1])
     names, place = np.unique(np.asarray(groups), return_inverse=True)
-    sums, counts = np.zeros((len(columns), len(names))), np.zeros(len(names))
-    np.add.at(sums, (slice(None), place), columns)
-    np.add.at(counts, place, 1.0)
+    own = np.equal(place[None, :], np.arange(len(names))[:, None]).astype(np.float64)
+    sums: Floats = columns @ own.T
+    counts: Floats = own.sum(axis=1)
     return sums, counts
 
 
