@@ -122,6 +122,11 @@ def test_what_it_cannot_do_is_one_sentence(
     assert shown.out == ""
 
 
+def test_a_name_too_long_for_a_file_is_one_sentence(model: Path, capsys: pytest.CaptureFixture[str]):
+    assert call(["compare", "a" * 300, str(model), *PAIRS]) == 2
+    assert "is no place where a model can be (File name too long)" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_two_models_of_two_shapes_are_refused(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     tiny.save_model(tmp_path / "flat", layers=1)
     assert call(["compare", str(model), str(tmp_path / "flat"), *PAIRS, *FEW]) == 2

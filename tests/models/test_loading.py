@@ -192,6 +192,8 @@ def test_incomplete_folder_is_named_in_one_sentence(folder, damage, sentence):
         ("/no/such/folder", "There is no folder /no/such/folder"),
         ("no/such/folder", "There is no folder no/such/folder"),
         (__file__, "is a file"),
+        ("~nobody_xx/x", "~nobody_xx/x is no place where a model can be"),
+        ("a" * 300, "is no place where a model can be (File name too long)"),
         ("circuitune-tests/never-published", "no folder here and does not load from the Hugging Face hub"),
     ],
 )
@@ -212,6 +214,27 @@ def test_adapter_of_a_missing_base_names_both(tmp_path):
     config_file.write_text(json.dumps({**config, "base_model_name_or_path": None}))
     with pytest.raises(InputError, match="names no base model"):
         load(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ("[]", "names no base model; set base_model_name_or_path"),
+        ('{"base_model_name_or_path": 7}', "names no base model; set base_model_name_or_path"),
+        ('{"base_model_name_or_path": "../adapter"}', "which is an adapter itself; set base_model_name_or_path"),
+        ('{"base_model_name_or_path": "../other"}', "which is an adapter itself; set base_model_name_or_path"),
+    ],
+)
+def test_an_adapters_config_that_names_no_model_is_one_sentence(tmp_path, config, sentence):
+    for name in ("adapter", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text(config)
+    for read in (load, load_tokenizer, Loader().load, Loader().content):
+        with pytest.raises(InputError) as error:
+            read(tmp_path / "adapter")
+        assert sentence in str(error.value)
+        assert str(tmp_path / "adapter/adapter_config.json") in str(error.value)
+        assert "\n" not in str(error.value)
 
 
 def test_the_tokenizer_comes_without_weights(tmp_path: Path):
@@ -250,6 +273,22 @@ def test_a_revision_is_part_of_the_name(hub):
     known = [loader.content("someone/tiny", revision="step1"), loader.content("someone/tiny@step2")]
     assert known == [Loader().content(f"someone/tiny@{step}") for step in ("step1", "step2")]
     assert len(set(known)) == 2
+
+
+def test_an_adapter_on_a_revision_finds_that_one(hub, tmp_path):
+    said = save_trained_adapter(load("someone/tiny@step2")[0], tmp_path / "ours")
+    config = json.loads((tmp_path / "ours/adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "someone/tiny@step2"
+    shutil.copytree(tmp_path / "ours", tmp_path / "theirs")
+    of_peft = {**config, "base_model_name_or_path": "someone/tiny", "revision": "step2"}
+    (tmp_path / "theirs/adapter_config.json").write_text(json.dumps(of_peft))
+    for name in ("ours", "theirs"):
+        for model in (load(tmp_path / name)[0], Loader().load(tmp_path / name)):
+            torch.testing.assert_close(logits(model), said, rtol=0, atol=0)
+    before = Loader().content(tmp_path / "theirs")
+    (tmp_path / "theirs/adapter_config.json").write_text(json.dumps({**of_peft, "revision": "step1"}))
+    assert not torch.allclose(logits(load(tmp_path / "theirs")[0]), said)
+    assert Loader().content(tmp_path / "theirs") != before
 
 
 @pytest.mark.parametrize(

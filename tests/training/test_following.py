@@ -238,8 +238,17 @@ def test_places_without_a_series_are_refused(tmp_path):
     for name in ("nano", str(tmp_path)):
         with pytest.raises(InputError, match="no model on the hub"):
             revisions(name, ["step1"])
+    with pytest.raises(InputError, match="a/b@step1 names a revision already; give a/b and list"):
+        revisions("a/b@step1", ["step1", "step2"])
+    assert len(revisions("a" * 300, ["step1", "step2"])) == 2
     with pytest.raises(InputError, match="step1 is there twice"):
         revisions("a/b", ["step1", "step1"])
+
+
+def test_a_checkpoint_that_is_not_there_is_refused_before_any_is_scored(base, tmp_path, counted):
+    with pytest.raises(InputError, match="someone/none@step2"):
+        follow([Checkpoint(0, str(base)), Checkpoint(2, "someone/none", "step2")], INPUTS, tmp_path / "out")
+    assert counted == ([], [])
 
 
 def test_scores_that_are_not_finite_name_their_checkpoint(base, tmp_path):

@@ -84,7 +84,10 @@ def compare(
 
 
 def _is_file(side: str) -> bool:
-    return Path(side).is_file() or side.endswith(".safetensors")
+    try:
+        return side.endswith(".safetensors") or Path(side).is_file()
+    except OSError:  # too long for a file; the loader refuses it
+        return False
 
 
 def _score(models: list[str], source: PairOptions, metric: str, pairs_count: int) -> dict[str, Any]:

@@ -232,11 +232,17 @@ def _adapter_config(place: _Place) -> Path | None:
 def _find(name: str, revision: str | None, trust_remote_code: bool) -> _Place:
     if name == NANO:
         return _Place(NANO, str(NANO_FOLDER), NANO_FOLDER, None, False, True)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return _Place(name, str(folder.resolve()), folder.resolve(), revision, trust_remote_code, True)
-    if folder.exists():
-        raise InputError(f"{name} is a file; give the folder that holds the model.")
+    try:
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return _Place(name, str(folder.resolve()), folder.resolve(), revision, trust_remote_code, True)
+        if folder.exists():
+            raise InputError(f"{name} is a file; give the folder that holds the model.")
+    except (OSError, RuntimeError) as error:  # too long, not ours to read, or the home of a user that is none
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise InputError(
+            f"{name} is no place where a model can be ({reason}); give a model's folder, or a name on the hub."
+        ) from error
     named, at, own = name.partition("@")
     if not _HUB_NAME.fullmatch(named) or (at and not own):
         raise InputError(
@@ -295,6 +301,8 @@ def _model(place: _Place, dtype: str | torch.dtype | None) -> PreTrainedModel:
         )
     if place.shown == NANO:
         model.name_or_path = model.config._name_or_path = NANO
+    elif place.folder is None:
+        model.name_or_path = place.shown  # with its revision: what adapters trained on it name as their base
     return model
 
 
@@ -333,17 +341,26 @@ def _no_adapter(place: _Place) -> str:
 
 def _base(place: _Place, config: Path) -> _Place:
     """Where the base of an adapter is."""
-    named = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not named:
+    said = json.loads(config.read_text(encoding="utf-8"))
+    named = said.get("base_model_name_or_path") if isinstance(said, dict) else None
+    if not isinstance(named, str) or not named:
         raise InputError(f"{config} names no base model; set base_model_name_or_path to the model it was trained on.")
+    revision = said.get("revision")  # PEFT's field is the base's, not the adapter's own
     beside = place.folder / named if place.folder else Path(named)
     base = str(beside) if beside.is_dir() and not Path(named).is_dir() and named != NANO else named
     try:
-        return _find(base, None, place.trust_remote_code)
+        found = _find(base, revision, place.trust_remote_code)
     except InputError as error:
+        wanted = f"{named}@{revision}" if revision else named
         raise InputError(
-            f"{place.shown} is an adapter of {named}, which is not there; put the model there."
+            f"{place.shown} is an adapter of {wanted}, which is not there; put the model there."
         ) from error
+    if found.origin == place.origin or (found.folder is not None and found.has("adapter_config.json")):
+        raise InputError(
+            f"{config} names {named} as its base model, which is an adapter itself; "
+            "set base_model_name_or_path to the model it was trained on."
+        )
+    return found
 
 
 @contextmanager

@@ -77,10 +77,12 @@ def revisions(name: str, names: Sequence[str]) -> tuple[Checkpoint, ...]:
     """Revisions of a model on the hub, in the order given; steps are the numbers they end in, if those increase.
 
     Raises:
-        InputError: a folder or nano, which have no revisions, or a revision given twice.
+        InputError: a folder or nano, which have no revisions, a name that brings one, or a revision given twice.
     """
-    if name == NANO or Path(name).exists():
+    if name == NANO or _exists(name):
         raise InputError(f"{name} is no model on the hub, so it has no revisions; give a folder of checkpoints.")
+    if "@" in name:
+        raise InputError(f"{name} names a revision already; give {name.partition('@')[0]} and list its revisions.")
     if double := next((one for one in names if names.count(one) > 1), None):
         raise InputError(f"The revision {double} is there twice; name each once.")
     numbers = [int(found[0]) for one in names if (found := re.search(r"\d+$", one))]
@@ -127,6 +129,8 @@ def follow(
     made = {"options": options, "pairs_digest": inputs.digest}
     place, loader = ensure_writable_folder(Path(folder)), loader or Loader()
     series = _kept(checkpoints, place, made, loader)
+    for checkpoint in checkpoints:  # one that is not there is refused before hours go into the others
+        loader.content(checkpoint.name, revision=checkpoint.revision)
     previous: str | None = None
     for checkpoint in checkpoints:
         begun, weights = time.monotonic(), loader.content(checkpoint.name, revision=checkpoint.revision)
@@ -194,6 +198,13 @@ def along(series: Mapping[int, EdgeScores], share: float = STUDY_SHARE) -> tuple
             )
         )
     return tuple(rows)
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # too long for a file; the loader refuses it
+        return False
 
 
 def _numbered(folder: Path) -> list[Checkpoint]:
