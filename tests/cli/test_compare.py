@@ -47,7 +47,7 @@ def with_tokenizer_above(checkpoint: Path, model: Path, here: Path) -> Path:
 
 def test_a_planted_change_is_found_and_said_first(model: Path, tuned: Path, capsys: pytest.CaptureFixture[str]):
     found = done(capsys, "compare", str(model), str(tuned), *PAIRS, *FEW, "--share", "0.3")
-    assert found["sentences"][0].startswith("Do the sets of edges differ? More than chance: ")
+    assert found["sentences"][0].startswith("Do the sets of edges differ? More than the chance of the pairs: ")
     assert found["verdicts"]["edge_rate"]["outcome"] == "more than chance"
     assert found["missing"] == []
     removed = found["tests"]["removed"]

@@ -38,7 +38,7 @@ def test_a_planted_change_is_more_than_chance_and_named():
     assert found.chance is not None
     assert found.chance.tests is not None
     assert found.chance.tests.changed.jaccard(real) > 0.8
-    assert found.sentences[0].startswith("Do the sets of edges differ? More than chance: ")
+    assert found.sentences[0].startswith("Do the sets of edges differ? More than the chance of the pairs: ")
 
 
 def test_edges_that_changed_are_named_where_the_sets_could_differ_by_other_pairs():
@@ -140,11 +140,13 @@ def test_groups_of_one_side_count_for_both():
     assert one.to_record() == both.to_record()
 
 
-def test_empty_circuits_are_equal():
+def test_empty_circuits_say_nothing():
     nothing = replace(BASE, values=torch.zeros_like(BASE.values))
     empty = nothing.threshold(1.0)
     found: Comparison = compare_with_chance(empty, empty)
-    assert found.verdicts["edge_rate"].sentence == "No change: both circuits have the same 0 edges."
+    assert found.verdicts["edge_rate"].sentence == (
+        "Not enough to say: a circuit of this size is empty once it is pruned."
+    )
     json.dumps(found.to_record(), allow_nan=False)
     json.dumps(compare_with_chance(empty, BASE.top(SIZE)).to_record(), allow_nan=False)
 
@@ -154,3 +156,11 @@ def test_what_cannot_be_compared_is_refused():
         compare_with_chance(pairs(), pairs(), resamples=20)
     with pytest.raises(InputError):
         compare_with_chance(pairs(), scores_of(GRAPHS[0], 1))
+
+
+def test_maps_made_in_different_ways_are_not_passed_for_different_models():
+    before, after = pairs(), pairs(seed=2)
+    other = replace(after, settings={**after.settings, "metric": "kl"})
+    before = replace(before, settings={**before.settings, "metric": "logit_diff"})
+    missing = compare_with_chance(before, other, size=SIZE).missing
+    assert any("metric logit_diff and kl" in sentence for sentence in missing)

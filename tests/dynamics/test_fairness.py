@@ -68,14 +68,14 @@ SPLITS = Null("split", "ratio", tuple(2 + n / 100 for n in range(10)))  # at mos
 def test_the_verdict_follows_its_rule(observed, nulls, outcome):
     found = verdict(observed, nulls)
     assert found.outcome == outcome
-    assert found.sentence.startswith(outcome.capitalize())
+    assert found.sentence.startswith(outcome.capitalize().removesuffix("chance"))
     assert found.sentence.endswith(".")
 
 
 def test_the_sentence_gives_the_numbers_or_what_is_missing():
     assert verdict(Interval(3.0, 2.2, 4.0), [SEEDS, SPLITS]).sentence == (
-        "More than chance: 3 [2.2, 4] against at most 1.19 (seed), 2.09 (split) in 97.5 % of comparisons where only "
-        "chance differs."
+        "More than another seed and the chance of the pairs: 3 [2.2, 4] against at most 1.19 (seed), 2.09 (split) in "
+        "97.5 % of comparisons where that alone differs."
     )
     raised = verdict(Interval(1.1, 1.5, 4.0), [SEEDS]).sentence
     assert raised.startswith("Not enough to say: the estimate does not exceed every bound, 1.1 [1.5, 4]")

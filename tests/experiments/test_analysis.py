@@ -24,8 +24,11 @@ from circuitune.core.csvio import read_rows
 from circuitune.core.records import ChangeRow, SummaryRecord, TransitionRow, read_record
 from circuitune.dynamics.layers import RULES
 from circuitune.dynamics.measures import weighted_jaccard
+from circuitune.experiments.comparisons import Series, between_seeds
 from circuitune.experiments.plan import Plan
+from circuitune.experiments.recipe import Recipe
 from circuitune.experiments.store import Run
+from experiments import tiny
 
 TABLES = {
     "chance": ChanceRow,
@@ -83,11 +86,9 @@ def test_every_null_is_there_with_its_number_of_comparisons(tables: Path):
     assert counts == {(role, f"tune seed {seed}"): number for seed in (0, 1) for role, number in expected.items()}
 
 
-def test_rewired_circuits_keep_their_nodes_and_so_the_change_of_nodes(tables: Path):
-    rows = [row for row in read_rows(tables / "chance.csv", ChanceRow) if row.measure == "node_rate"]
-    for label in ("tune seed 0", "tune seed 1"):
-        own = {row.role: row for row in rows if row.label == label}
-        assert own["rewired"].estimate == own["rewired"].low == own["rewired"].high == own["change"].estimate
+def test_rewiring_is_a_null_of_edges_alone_since_it_keeps_the_nodes(tables: Path):
+    rows = [row for row in read_rows(tables / "chance.csv", ChanceRow) if row.role == "rewired"]
+    assert {row.measure for row in rows} == {"edge_rate", "edge_jaccard"}
 
 
 def test_edges_are_those_of_either_circuit_and_their_counts_add_up(finished: tuple[Run, Plan], tables: Path):
@@ -185,9 +186,37 @@ def test_the_summary_says_it_in_words(finished: tuple[Run, Plan]):
     found = read_record(finished[0].folder / "summary.json", SummaryRecord).findings
     edges, nodes, ratio, single, stable = found.chance
     assert edges.startswith("Edges, before against after")
+    assert "Both circuits rewired with their degrees kept" in edges
+    assert "rewired" not in nodes
     assert "not enough to say" in edges
     assert nodes.startswith("Nodes")
     assert "Change of edges over change of nodes" in ratio
     assert "differ by more than the pairs explain" in single
     assert "mean Jaccard similarity" in stable
     assert [sentence.split(":")[0] for sentence in found.causal] == ["tune seed 0", "tune seed 1"]
+
+
+def test_seeds_in_any_order_have_one_null(finished: tuple[Run, Plan]):
+    run, jobs = finished
+    ends = [EdgeScores.load(run.job(job).folder / "scores/step-00003.safetensors") for job in jobs.tuning_circuits]
+    series = [Series(f"tune seed {seed}", seed, (0,), (end,)) for seed, end in enumerate(ends)]
+    assert between_seeds(series, 0.2) == between_seeds(series[::-1], 0.2)
+
+
+def test_a_single_pair_leaves_chance_out_and_says_so(model: Path, tmp_path: Path):
+    """All training is done by then: what cannot be known must not stop the run."""
+    one = tiny.recipe(model, tmp_path).model_dump()
+    one["discovery"]["pairs"] = 1
+    run, _ = tiny.finished(Recipe.model_validate(one), tmp_path / "run")
+    chance = read_rows(run.folder / "tables" / "chance.csv", ChanceRow)
+    changes = [row for row in chance if row.role == "change"]
+    assert changes
+    assert all(row.estimate is None and "independent pairs" in row.reason for row in changes)
+    assert "split" not in {row.role for row in chance}
+    assert read_rows(run.folder / "tables" / "edges.csv", EdgeRow) == []
+    words = read_record(run.folder / "summary.json", SummaryRecord).findings.chance
+    assert "undefined (there are no two independent pairs" in words[0]
+    assert words[3:] == [
+        "Single edges could not be tested: no independent pairs, or an empty circuit before.",
+        "Stability could not be measured: there are no independent pairs to draw again.",
+    ]

@@ -28,7 +28,7 @@ def compare(
     seed: int = 0,
     json: bool = False,
 ) -> None:
-    """Say what changed between two circuits, and whether it is more than chance.
+    """Say what changed between two circuits, and whether that is more than the chance of the pairs.
 
     Edges and nodes added, removed and kept, beside error bars over pairs, what disjoint splits of the pairs and
     circuits rewired with their degrees kept give, and tests of single edges. Each side is a saved circuit or scores

@@ -105,12 +105,12 @@ def _finite(values: ArrayLike) -> Floats:
 def _by_group(columns: Floats, groups: ArrayLike | None) -> tuple[Floats, Floats]:
     """Sums of each row of ``columns`` [k, n] over every group, and the sizes of the groups: [k, g] and [g]."""
     if groups is None:
-        return columns, np.ones(columns.shape[1])
+        return columns, np.ones(len(columns.T))
     names, place = np.unique(np.asarray(groups), return_inverse=True)
-    own = np.equal(place[None, :], np.arange(len(names))[:, None]).astype(np.float64)
-    sums: Floats = columns @ own.T
-    counts: Floats = own.sum(axis=1)
-    return sums, counts
+    own = np.zeros((len(names), len(place)))
+    own[place, np.arange(len(place))] = 1.0
+    counts = np.array([float(np.count_nonzero(row)) for row in own])
+    return columns @ own.T, counts
 
 
 def _resampled_means(sums: Floats, counts: Floats, resamples: int, seed: int) -> Floats:

@@ -14,13 +14,13 @@ since where one circuit is hardly determined, splitting the other alone would ca
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.errors import InputError
-from circuitune.core.statistics import Interval
+from circuitune.core.statistics import Interval, Undefined
 from circuitune.dynamics.bootstrap import (
     LEAST_RESAMPLES,
     STABLE,
@@ -53,6 +53,8 @@ LEAST_PAIRS = 6
 
 REWIRINGS = 100
 """Rewired pairs of circuits: enough for the one in forty that a bound leaves out."""
+
+OTHER_SEEDS = "Another seed of a fine-tuning is another kind of chance; two models alone say nothing of it."
 
 REMEDY = "make them with `circuitune discover --per-example`, or in Python with attribute(..., per_example=True)"
 
@@ -96,18 +98,13 @@ class Comparison:
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """By measure, the answer to each of `QUESTIONS` (the rule is that of `fairness.verdict`)."""
+        """By measure, the answer to each of `QUESTIONS` (the rule is that of `judged`)."""
         return {measure: self._verdict(measure) for measure in QUESTIONS}
 
     def _verdict(self, measure: str) -> Verdict:
-        part = self.change.nodes if measure == "node_rate" else self.change.edges
-        if not part.changed:
-            kind = "nodes" if measure == "node_rate" else "edges"
-            return Verdict("no more than chance", f"No change: both circuits have the same {part.before:,} {kind}.")
-        if self.chance is None:
-            return Verdict("not enough to say", "Not enough to say: there are no scores of single pairs.")
-        splits = self.chance.splits.get(measure)
-        return verdict(self.chance.intervals.measures[measure], [] if splits is None else [splits])
+        splits = self.chance.splits.get(measure) if self.chance else None
+        observed = self.chance.intervals.measures[measure] if self.chance else Undefined("no scores of single pairs")
+        return judged(measure, self.overlap, observed, [] if splits is None else [splits])
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -115,7 +112,9 @@ class Comparison:
         sets, *others = (f"{QUESTIONS[measure]} {found.sentence}" for measure, found in self.verdicts.items())
         counted = self.change.edges.changed and self.change.nodes.before
         touched = (node_estimate(self.change).sentence,) if counted else ()
-        return (sets, *self._single_edges(), *others, *touched, self._degrees(), *self._stability(), *self.missing)
+        seeds = (OTHER_SEEDS,) if self.chance and self.chance.splits else ()
+        first = (sets, *self._single_edges(), *others, *seeds, *touched)
+        return (*first, self._degrees(), *self._stability(), *self.missing)
 
     def _single_edges(self) -> tuple[str, ...]:
         """The answer of the tests, and how it goes together with a verdict on sets that says otherwise."""
@@ -193,6 +192,24 @@ class Comparison:
         }
 
 
+def judged(measure: str, counts: Overlap, observed: Interval | Undefined, nulls: Sequence[Null]) -> Verdict:
+    """The rule of `fairness.verdict`, after what needs no rule: nothing is there, or nothing changed.
+
+    Args:
+        measure: one of `QUESTIONS`.
+        counts: of the two circuits.
+        observed: interval of the measure.
+        nulls: of the measure.
+    """
+    nodes = measure == "node_rate"
+    part, kind = (counts.nodes, "nodes") if nodes else (counts.edges, "edges")
+    if not counts.edges.before or not counts.edges.after:
+        return Verdict("not enough to say", "Not enough to say: a circuit of this size is empty once it is pruned.")
+    if not part.changed:
+        return Verdict("no more than chance", f"No change: both circuits have the same {part.before:,} {kind}.")
+    return verdict(observed, nulls)
+
+
 def compare_with_chance(
     before: Circuit | EdgeScores,
     after: Circuit | EdgeScores,
@@ -231,7 +248,7 @@ def _chance(
 ) -> tuple[Chance, tuple[str, ...]]:
     """What the pairs tell, and what they are too few or too different for."""
     before, after = clustered([before, after])
-    missing: list[str] = []
+    missing = _made_otherwise(before, after)
     overlaps: tuple[Overlap, ...] = ()
     pairs = min(cluster_count(before), cluster_count(after))
     if pairs < LEAST_PAIRS:
@@ -252,6 +269,21 @@ def _chance(
         after=circuit_stability(after, size, resamples=resamples, seed=seed),
     )
     return chance, tuple(missing)
+
+
+def _made_otherwise(before: EdgeScores, after: EdgeScores) -> list[str]:
+    """A warning where the two maps are known to be made in different ways: that difference is not of the models."""
+    ways = [
+        f"{name} {before.settings[name]} and {after.settings[name]}"
+        for name in ("method", "steps", "quadrature", "metric", "ablation")
+        if name in before.settings and name in after.settings and before.settings[name] != after.settings[name]
+    ]
+    if not ways:
+        return []
+    return [
+        f"The two maps were made in different ways ({', '.join(ways)}), so what differs need not be the models; score "
+        "both in one way."
+    ]
 
 
 def _lacking(before: Circuit | EdgeScores, after: Circuit | EdgeScores) -> str:

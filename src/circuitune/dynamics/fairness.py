@@ -17,7 +17,7 @@ from circuitune.core.errors import InputError
 from circuitune.core.statistics import Interval, Undefined
 from circuitune.dynamics.change import Change
 from circuitune.dynamics.measures import MEASURES
-from circuitune.dynamics.nulls import Null
+from circuitune.dynamics.nulls import Null, NullKind
 
 LEAST_COMPARISONS = 10
 """Comparisons a null needs to say something: those of five seeds or splits."""
@@ -26,6 +26,15 @@ TAIL = 0.975
 """Quantile of the null's values that a change must exceed: one in forty comparisons by chance does."""
 
 Outcome = Literal["more than chance", "no more than chance", "not enough to say"]
+
+CHANCES: dict[NullKind, str] = {
+    "split": "the chance of the pairs",
+    "seed": "another seed",
+    "random-init": "random weights",
+    "rewired": "what degrees alone give",
+    "random": "random circuits",
+}
+"""How sentences call what a verdict is held against: each null is one kind of chance, and says nothing of others."""
 
 
 @dataclass(frozen=True)
@@ -128,12 +137,13 @@ def verdict(observed: Interval | Undefined, nulls: Sequence[Null]) -> Verdict:
     listed = ", ".join(f"{bound:.3g} ({null.kind})" for null, bound in zip(nulls, bounds, strict=True))
     numbers = (
         f"{observed.estimate:.3g} [{observed.low:.3g}, {observed.high:.3g}] against at most {listed} in 97.5 % of "
-        "comparisons where only chance differs"
+        "comparisons where that alone differs"
     )
+    chances = " and ".join(CHANCES[null.kind] for null in nulls)
     if min(observed.low, observed.estimate) > max(bounds):
-        return Verdict("more than chance", f"More than chance: {numbers}.")
+        return Verdict("more than chance", f"More than {chances}: {numbers}.")
     if max(observed.high, observed.estimate) <= max(bounds):
-        return Verdict("no more than chance", f"No more than chance: {numbers}.")
+        return Verdict("no more than chance", f"No more than {chances}: {numbers}.")
     why = (
         "the estimate does not exceed every bound"
         if observed.low > max(bounds)

@@ -189,5 +189,5 @@ def _part(scores: EdgeScores, chosen: Tensor, number: int, parts: int, seed: int
     settings = {**scores.settings, "pairs": len(examples)}
     if (whole := settings.get("pairs_digest")) is not None:  # parts of unknown pairs are unknown pairs
         settings["pairs_digest"] = f"{whole}, part {number + 1} of {parts}, seed {seed}"
-    values = examples.double().mean(0).float()
+    values = examples.mean(0, dtype=torch.float64).float()
     return replace(scores, values=values, completeness=None, examples=examples, groups=groups, settings=settings)

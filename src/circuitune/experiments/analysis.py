@@ -28,6 +28,7 @@ from circuitune.core.chance_records import (
     VerdictRow,
 )
 from circuitune.core.csvio import write_rows
+from circuitune.core.errors import InputError
 from circuitune.core.mechanism_records import CausalRow
 from circuitune.core.records import PairsRecord, read_record
 from circuitune.core.seeding import derived_seed
@@ -35,11 +36,11 @@ from circuitune.core.statistics import Interval, Undefined
 from circuitune.dynamics.bootstrap import bootstrap_change, circuit_stability, layer_stability
 from circuitune.dynamics.causal import causal_check
 from circuitune.dynamics.change import compare
-from circuitune.dynamics.comparison import LEAST_PAIRS
+from circuitune.dynamics.comparison import LEAST_PAIRS, judged
 from circuitune.dynamics.edge_tests import EdgeTests, edge_tests
-from circuitune.dynamics.fairness import node_estimate, verdict
+from circuitune.dynamics.fairness import node_estimate
 from circuitune.dynamics.layers import unit
-from circuitune.dynamics.measures import MEASURES, Overlap
+from circuitune.dynamics.measures import MEASURES, Overlap, overlap
 from circuitune.dynamics.nulls import Null, NullKind, between, between_halves, null
 from circuitune.dynamics.resampling import cluster_count
 from circuitune.dynamics.rewiring import random_overlaps, rewired_overlaps
@@ -54,6 +55,11 @@ from circuitune.models.versions import untrained
 JUDGED = ("edge_rate", "node_rate", "ratio")
 """Measures in which larger is more change: a verdict says whether that exceeds chance."""
 
+FIXED = {("rewired", measure) for measure in ("node_rate", "node_jaccard", "ratio")}
+"""What rewiring keeps or half keeps, so that it is no null of it: the degrees decide which nodes a circuit has."""
+
+DEPENDENT = Undefined("there are no two independent pairs, so chance between pairs is not known")
+
 STABLE_RULES = ("released", "normalised")
 
 
@@ -66,17 +72,19 @@ def analyse(job: JobFolder, spec: AnalyseSpec) -> None:
     held_out = encoded(job, how.part, how.evaluation_pairs, metric, tokenizer)
     first, *_, last = by_step(job.input("training").folder / "checkpoints")
     model = adapted(base, first)
-    before = _scores(model, inputs, spec, metric)
+    before = _scores(model, inputs, spec, metric, examples=True)
     stable_before = _stability(model, held_out, before, "circuit before", spec, metric)
-    after = _scores(move_to(model, last), inputs, spec, metric)
+    after = _scores(move_to(model, last), inputs, spec, metric, examples=True)
     stable_after = _stability(model, held_out, after, "circuit after", spec, metric)
     _chance(job, spec, before, after, list(_random_models(base, inputs, spec, metric)))
     _edges(job, spec, before, after)
-    _layers(job, spec, before, after, [stable_before, stable_after])
+    _layers(job, spec, before, after, [*stable_before, *stable_after])
     _mechanism(job, spec, model, held_out, before, after, metric)
 
 
-def _scores(model: PreTrainedModel | PeftModel, inputs: EncodedPairs, spec: AnalyseSpec, metric: str) -> EdgeScores:
+def _scores(
+    model: PreTrainedModel | PeftModel, inputs: EncodedPairs, spec: AnalyseSpec, metric: str, *, examples: bool
+) -> EdgeScores:
     how = spec.discovery
     return attribute(
         model,
@@ -85,7 +93,7 @@ def _scores(model: PreTrainedModel | PeftModel, inputs: EncodedPairs, spec: Anal
         steps=how.steps,
         metric=metric,
         quadrature=how.quadrature,
-        per_example=True,
+        per_example=examples,
     )
 
 
@@ -97,7 +105,7 @@ def _random_models(
         model = untrained(base, derived_seed(spec.seed, "random model", place))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # how exact their integral is concerns nobody
-            yield _scores(model, inputs, spec, metric)
+            yield _scores(model, inputs, spec, metric, examples=False)
 
 
 # ---- intervals and nulls ----
@@ -109,15 +117,19 @@ def _chance(
     """chance.csv and verdicts.csv."""
     label, how = row_label(spec), spec.analysis
     size = spec.discovery.share
-    intervals = bootstrap_change(before, after, size=size, resamples=how.resamples, seed=spec.seed).measures
+    if _independent(before) >= 2:
+        intervals = bootstrap_change(before, after, size=size, resamples=how.resamples, seed=spec.seed).measures
+    else:
+        intervals = dict.fromkeys((*MEASURES, "weighted_jaccard"), DEPENDENT)
+    counts = overlap(before.top(size), after.top(size))
     nulls = _nulls(spec, before, after, random_models)
     rows = [_interval_row(spec, label, measure, intervals[measure], how.resamples) for measure in intervals]
     verdicts: list[VerdictRow] = []
     for measure in MEASURES:
-        own = [null(kind, overlaps, measure) for kind, overlaps in nulls.items()]
+        own = [null(kind, overlaps, measure) for kind, overlaps in nulls.items() if (kind, measure) not in FIXED]
         rows += [null_row(label, spec.seed, one) for one in own]
         if measure in JUDGED:
-            found = verdict(intervals[measure], [one for one in own if one.kind == "split"])
+            found = judged(measure, counts, intervals[measure], [one for one in own if one.kind == "split"])
             verdicts.append(
                 VerdictRow(
                     label=label, seed=spec.seed, measure=measure, outcome=found.outcome, sentence=found.sentence
@@ -134,7 +146,7 @@ def _nulls(
     how, share = spec.analysis, spec.discovery.share
     old, new = before.top(share), after.top(share)
     nulls: dict[NullKind, tuple[Overlap, ...]] = {}
-    if min(cluster_count(before), cluster_count(after)) >= LEAST_PAIRS:
+    if _independent(before) >= LEAST_PAIRS:
         nulls["split"] = tuple(
             one for side in (before, after) for one in between_halves(side, share, how.halvings, seed=spec.seed)
         )
@@ -142,6 +154,14 @@ def _nulls(
     nulls["rewired"] = rewired_overlaps(old, new, how.rewirings, seed=spec.seed)
     nulls["random"] = random_overlaps(old, new, how.rewirings, seed=spec.seed)
     return nulls
+
+
+def _independent(scores: EdgeScores) -> int:
+    """How many independent pairs the scores are of."""
+    try:
+        return cluster_count(scores)
+    except InputError:  # one pair, or all of them share prompts
+        return 1
 
 
 def _interval_row(
@@ -185,6 +205,10 @@ def null_row(label: str, seed: int, values: Null) -> ChanceRow:
 
 def _edges(job: JobFolder, spec: AnalyseSpec, before: EdgeScores, after: EdgeScores) -> None:
     """edges.csv and changed.csv."""
+    if _independent(before) < 2 or not len(before.top(spec.discovery.share)):
+        write_rows(job.folder / "edges.csv", [], EdgeRow)
+        write_rows(job.folder / "changed.csv", [], ChangedRow)
+        return
     tests = edge_tests(before, after, spec.discovery.share)
     write_rows(job.folder / "edges.csv", _edge_rows(spec, tests, before, after), EdgeRow)
     estimate = node_estimate(compare(tests.before, tests.after))
@@ -232,15 +256,17 @@ def _edge_rows(spec: AnalyseSpec, tests: EdgeTests, before: EdgeScores, after: E
 
 def _stability(
     model: PeftModel, held_out: EncodedPairs, scores: EdgeScores, what: str, spec: AnalyseSpec, metric: str
-) -> StabilityRow:
-    """One row of stability.csv, with the consensus circuit evaluated by the model it is of."""
+) -> list[StabilityRow]:
+    """A row of stability.csv, with the consensus circuit evaluated by the model it is of; none without chance."""
+    if _independent(scores) < 2:
+        return []
     stability = circuit_stability(
         scores, spec.discovery.share, resamples=spec.analysis.resamples, seed=spec.seed
     )  # fmt: skip
     consensus = stability.consensus()
     found = evaluate(model, held_out, consensus, metric=metric)
     interval = found.normalized
-    return StabilityRow(
+    row = StabilityRow(
         label=row_label(spec),
         seed=spec.seed,
         what=what,
@@ -252,6 +278,7 @@ def _stability(
         normalized_high=interval.high if interval else None,
         reason=found.reason or "",
     )
+    return [row]
 
 
 def _layers(
@@ -261,7 +288,7 @@ def _layers(
     label = row_label(spec)
     count = critical_count(spec.critical_layers, before.graph.layers)
     rows, frequencies = list(circuits), list[LayerFrequencyRow]()
-    for rule in STABLE_RULES:
+    for rule in STABLE_RULES if circuits else ():
         found = layer_stability(before, after, count, rule, resamples=spec.analysis.resamples, seed=spec.seed)
         rows.append(
             StabilityRow(

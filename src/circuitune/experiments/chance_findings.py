@@ -14,12 +14,13 @@ def change(rows: Sequence[ChanceRow], verdicts: Sequence[VerdictRow], measure: s
     own = [row for row in rows if row.measure == measure]
     changes = [row for row in own if row.role == "change"]
     said = "; ".join(f"seed {row.seed}: {_estimate(row)}" for row in changes)
-    nulls = "; ".join(f"{_NULLS[role]} {_range(found)}" for role in _NULLS if (found := _of(own, role)))
-    outcomes = {row.outcome for row in verdicts if row.measure == measure}
-    judged = outcomes.pop() if len(outcomes) == 1 else "the fine-tunings disagree"
+    nulls = "; ".join(f"{name} {_range(found)}" for role, name in _NULLS.items() if (found := _of(own, role)))
+    degrees = _of(own, "rewired")
     return (
         f"{_MEASURES[measure]}, before against after ({_SCALE[measure]}, 95 % interval over pairs): {said}. Where "
-        f"nothing was learnt in between: {nulls}. The verdict, against the chance of the pairs alone: {judged}."
+        f"nothing was learnt in between: {nulls or 'nothing to compare with'}."
+        f"{f' Both circuits rewired with their degrees kept: {_range(degrees)}.' if degrees else ''} "
+        f"The verdict, against the chance of the pairs alone: {_outcomes(verdicts, measure)}."
     )
 
 
@@ -27,13 +28,20 @@ _NULLS: dict[str, str] = {
     "seed": "two seeds of the tuning",
     "split": "two halves of the pairs",
     "random-init": "two models of random weights",
-    "rewired": "both circuits rewired with their degrees kept",
     "random": "random circuits of their size",
 }
 
 
+def _outcomes(verdicts: Sequence[VerdictRow], measure: str) -> str:
+    """The verdict of all fine-tunings, or each one's where they differ."""
+    own = [row for row in verdicts if row.measure == measure]
+    if len({row.outcome for row in own}) == 1:
+        return own[0].outcome
+    return ", ".join(f"seed {row.seed} {row.outcome}" for row in own)
+
+
 def _of(rows: Sequence[ChanceRow], role: str) -> list[ChanceRow]:
-    return [row for row in rows if row.role == role and row.estimate is not None]
+    return [row for row in rows if row.role == role]
 
 
 def _estimate(row: ChanceRow) -> str:
@@ -45,13 +53,18 @@ def _estimate(row: ChanceRow) -> str:
 
 
 def _range(rows: Sequence[ChanceRow]) -> str:
-    """Means of a null over the fine-tunings."""
+    """Means of a null over the fine-tunings; comparisons that do not define it are the largest there are."""
     means = [row.estimate for row in rows if row.estimate is not None]
-    return times(means) if rows[0].measure == "ratio" else span(means)
+    missing, whole = sum(row.undefined for row in rows), sum(row.comparisons for row in rows)
+    undefined = [f"undefined in {missing} of {whole} comparisons"] if missing else []
+    known = [times(means) if rows[0].measure == "ratio" else span(means)] if means else []
+    return " and ".join([*known, *undefined])
 
 
 def edges(rows: Sequence[ChangedRow]) -> str:
     """How many edges changed by membership, how many by test, and how many touch a changed node."""
+    if not rows:
+        return "Single edges could not be tested: no independent pairs, or an empty circuit before."
     said = "; ".join(
         f"seed {row.seed}: {row.raw} edges are in one circuit only, {row.tested} of them differ by more than the "
         f"pairs explain (q < 0.05), {row.touching} touch one of {row.changed_nodes} changed nodes"
@@ -62,6 +75,8 @@ def edges(rows: Sequence[ChangedRow]) -> str:
 
 def stable(rows: Sequence[StabilityRow]) -> str:
     """Which circuits and sets of layers depend on the pairs they were found on."""
+    if not rows:
+        return "Stability could not be measured: there are no independent pairs to draw again."
     whats = list(dict.fromkeys(row.what for row in rows))
     said = [f"{what} {_similar([row.jaccard for row in rows if row.what == what])}" for what in whats]
     shaky = list(dict.fromkeys(row.what for row in rows if row.unstable))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Literal, NamedTuple
 
-from circuitune.circuits.scores import Circuit, EdgeScores
+from circuitune.circuits.scores import EdgeScores
 from circuitune.core.chance_records import ChanceRow, Form, FoundRow, KindRow, RuleRow, SimilarityRow, SpeedRow
 from circuitune.core.records import Kind
 from circuitune.dynamics.agreement import agreement, found_at, importances
@@ -187,10 +187,11 @@ def found(series: Iterable[Series], count: int) -> list[FoundRow]:
     return rows
 
 
-def between_seeds(ends: Sequence[Circuit], seeds: Sequence[int]) -> list[ChanceRow]:
-    """The null of chance.csv that needs several fine-tunings: the ends of every two."""
-    if len(ends) < 2:
+def between_seeds(series: Iterable[Series], share: float) -> list[ChanceRow]:
+    """The null of chance.csv that needs several fine-tunings: the ends of every two, the lower seed as before."""
+    ordered = sorted(series, key=lambda one: one.seed)
+    if len(ordered) < 2:
         return []
-    overlaps = between(ends)
+    overlaps, seeds = between([one.scores[-1].top(share) for one in ordered]), [one.seed for one in ordered]
     label = f"seeds {' '.join(map(str, seeds))}"
     return [null_row(label, seeds[0], null("seed", overlaps, measure)) for measure in MEASURES]

@@ -77,8 +77,7 @@ def write_finer(run: Run, plan: Plan) -> None:
     write_rows(tables / "speed.csv", comparisons.speed(series, share), chance.SpeedRow)
     write_rows(tables / "rules.csv", comparisons.rules(series, count), chance.RuleRow)
     write_rows(tables / "found.csv", comparisons.found(series, count), chance.FoundRow)
-    ends = [one.scores[-1].top(share) for one in series]
-    nulls = comparisons.between_seeds(ends, [one.seed for one in series])
+    nulls = comparisons.between_seeds(series, share)
     rows = _joined(run, plan, "chance", chance.ChanceRow)
     write_rows(tables / "chance.csv", [*rows, *nulls], chance.ChanceRow)
 

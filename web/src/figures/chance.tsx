@@ -49,7 +49,7 @@ const NULLS: Record<NullRole, [name: string, meaning: string]> = {
   "random-init": ["random weights", "the circuits of two models with random weights"],
   rewired: [
     "rewired",
-    "both circuits wired anew, every part keeping its number of edges, so that nodes change as they did",
+    "both circuits wired anew, every part keeping its number of edges: what degrees alone give",
   ],
   random: ["random circuits", "random edges, as many as in the two circuits"],
 };
@@ -73,7 +73,7 @@ export function ChanceFigure({ rows, verdicts, figure }: ChanceProps) {
         <>
           Dots: from before fine-tuning to after it, one row per fine-tuning; lines are 95{"\u202f"}%
           intervals, from drawing the pairs again; the tinted column is as wide as they are. Bars: two
-          circuits between which nothing was learnt; 95{"\u202f"}% of such comparisons lie within a bar, the
+          circuits that differ by chance of one kind; 95{"\u202f"}% of such comparisons lie within a bar, the
           stroke is their mean. The change is larger than a kind of chance where the bar ends left of the
           column. What the bars compare:{" "}
           {roles(rows).map((role, i) => (
