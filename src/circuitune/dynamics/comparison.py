@@ -281,8 +281,8 @@ def _made_otherwise(before: EdgeScores, after: EdgeScores) -> list[str]:
     if not ways:
         return []
     return [
-        f"The two maps were made in different ways ({', '.join(ways)}), so what differs need not be the models; score "
-        "both in one way."
+        f"The two maps were made in different ways ({', '.join(ways)}), so what differs need not be the models; "
+        "score both in one way."
     ]
 
 
