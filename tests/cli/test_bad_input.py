@@ -167,6 +167,7 @@ def test_single_steps_refuse_it_the_same_way(
     assert [path.name for path in here.iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_damaged_says_what_to_do_again(here: Path, model: Path, capsys: pytest.CaptureFixture[str]):
     run, _ = tiny.finished(tiny.recipe(model, here), here / "run")
     assert call(["runs", "check", "run", "--json"]) == 0

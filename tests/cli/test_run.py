@@ -28,8 +28,8 @@ def test_a_whole_run_ends_with_summary_and_report_and_resumes(tmp_path: Path, mo
     assert model.name in page
     assert str(model) not in page
     assert str(model) in (tmp_path / "mine" / "recipe.yaml").read_text()
-    assert "10 to do, 2 at a time: about" in first.stderr
-    assert "[10/10]" in first.stderr
+    assert "12 to do, 2 at a time: about" in first.stderr
+    assert "[12/12]" in first.stderr
     assert "left" in first.stderr
 
     before = tiny.content(tmp_path / "mine")

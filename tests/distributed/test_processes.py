@@ -13,7 +13,11 @@ from distributed.scored import results
 
 @pytest.mark.parametrize(
     ("kind", "family"),
-    [("whole", "gpt2"), pytest.param("sharded", "gpt2", marks=pytest.mark.slow), ("sharded", "gemma2")],
+    [
+        ("whole", "gpt2"),
+        pytest.param("sharded", "gpt2", marks=pytest.mark.slow),
+        pytest.param("sharded", "gemma2", marks=pytest.mark.slow),
+    ],
 )
 def test_two_processes_agree_with_one(kind: str, family: str, tmp_path: Path):
     script = Path(__file__).with_name("scored.py")

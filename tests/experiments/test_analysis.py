@@ -203,6 +203,7 @@ def test_seeds_in_any_order_have_one_null(finished: tuple[Run, Plan]):
     assert between_seeds(series, 0.2) == between_seeds(series[::-1], 0.2)
 
 
+@pytest.mark.slow
 def test_a_single_pair_leaves_chance_out_and_says_so(model: Path, tmp_path: Path):
     """All training is done by then: what cannot be known must not stop the run."""
     one = tiny.recipe(model, tmp_path).model_dump()

@@ -78,6 +78,7 @@ def test_killed_while_training_and_while_scoring(model: Path, expected: dict[str
     assert tiny.content(tmp_path / "run") == expected
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_so_and_leaves_no_process(model: Path, tmp_path: Path):
     process = start(model, tmp_path, stderr=subprocess.PIPE)
     appears("jobs/pairs-*/COMPLETE.json", tmp_path, process)
