@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from circuitune.circuits.attribution import attribute
 from circuitune.circuits.faithfulness import evaluate
+from circuitune.circuits.memory import BUDGET
 from circuitune.circuits.scores import EdgeScores
 from circuitune.core.atomic import write_json
 from circuitune.core.chance_records import (
@@ -60,6 +61,9 @@ FIXED = {("rewired", measure) for measure in ("node_rate", "node_jaccard", "rati
 
 DEPENDENT = Undefined("there are no two independent pairs, so chance between pairs is not known")
 
+MEMORY = BUDGET // 2
+"""Bytes that the engine may take above the model here, where two models' scores of every pair are held beside it."""
+
 STABLE_RULES = ("released", "normalised")
 
 
@@ -94,6 +98,7 @@ def _scores(
         metric=metric,
         quadrature=how.quadrature,
         per_example=examples,
+        memory=MEMORY,
     )
 
 
@@ -264,7 +269,7 @@ def _stability(
         scores, spec.discovery.share, resamples=spec.analysis.resamples, seed=spec.seed
     )  # fmt: skip
     consensus = stability.consensus()
-    found = evaluate(model, held_out, consensus, metric=metric)
+    found = evaluate(model, held_out, consensus, metric=metric, memory=MEMORY)
     interval = found.normalized
     row = StabilityRow(
         label=row_label(spec),
@@ -346,6 +351,7 @@ def _mechanism(
             draws=spec.analysis.draws,
             metric=measured,
             seed=seed,
+            memory=MEMORY,
         )
         rows, sentence = check.rows, check.sentence
     write_rows(
@@ -353,7 +359,7 @@ def _mechanism(
         [TunedCausalRow.model_validate({**row.model_dump(), "label": label, "seed": seed}) for row in rows],
         TunedCausalRow,
     )
-    found = roles(model, held_out, before, after, count=spec.analysis.heads)
+    found = roles(model, held_out, before, after, count=spec.analysis.heads, memory=MEMORY)
     write_rows(
         job.folder / "roles.csv",
         [TunedRoleRow.model_validate({**role.row().model_dump(), "label": label, "seed": seed}) for role in found],
