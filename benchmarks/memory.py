@@ -33,6 +33,14 @@ SHAPES = {
         intermediate_size=2816,
         vocab_size=32000,
     ),
+    "llama-3.1-8b": LlamaConfig(
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        hidden_size=4096,
+        intermediate_size=14336,
+        vocab_size=128256,
+    ),
 }
 CASES = [
     "pythia-160m 19 17 32",
@@ -71,16 +79,8 @@ def measure(case: str) -> None:
 
 def plan() -> None:
     """Print what attributing 4 pairs of 64 tokens on the shape of Llama-3.1-8B in bfloat16 takes, by the planner."""
-    config = LlamaConfig(
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        hidden_size=4096,
-        intermediate_size=14336,
-        vocab_size=128256,
-    )
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        model = AutoModelForCausalLM.from_config(SHAPES["llama-3.1-8b"], dtype=torch.bfloat16)
     anatomy = anatomy_of(model)
     graph = Graph.of(anatomy)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

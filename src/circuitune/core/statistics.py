@@ -106,11 +106,9 @@ def _by_group(columns: Floats, groups: ArrayLike | None) -> tuple[Floats, Floats
     """Sums of each row of ``columns`` [k, n] over every group, and the sizes of the groups: [k, g] and [g]."""
     if groups is None:
         return columns, np.ones(len(columns.T))
-    names, place = np.unique(np.asarray(groups), return_inverse=True)
-    own = np.zeros((len(names), len(place)))
-    own[place, np.arange(len(place))] = 1.0
-    counts = np.array([float(np.count_nonzero(row)) for row in own])
-    return columns @ own.T, counts
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.stack([np.bincount(place, weights=column) for column in columns]).astype(np.float64)
+    return sums, np.bincount(place).astype(np.float64)
 
 
 def _resampled_means(sums: Floats, counts: Floats, resamples: int, seed: int) -> Floats:

@@ -249,14 +249,12 @@ def _chance(
     """What the pairs tell, and what they are too few or too different for."""
     before, after = clustered([before, after])
     missing = _made_otherwise(before, after)
-    overlaps: tuple[Overlap, ...] = ()
-    pairs = min(cluster_count(before), cluster_count(after))
-    if pairs < LEAST_PAIRS:
+    overlaps = split_overlaps(before, after, size, seed=seed)
+    if not overlaps:
+        pairs = min(cluster_count(before), cluster_count(after))
         missing.append(
             f"No split null: it needs {LEAST_PAIRS} independent pairs or more, and there are {pairs}; add more."
         )
-    else:
-        overlaps = tuple(one for side in (before, after) for one in between_halves(side, size, HALVINGS, seed=seed))
     if not same_pairs(before, after):
         missing.append(
             "No tests of single edges: the two are not known to be of the same pairs; score both on the same ones."
@@ -269,6 +267,26 @@ def _chance(
         after=circuit_stability(after, size, resamples=resamples, seed=seed),
     )
     return chance, tuple(missing)
+
+
+def split_overlaps(
+    before: EdgeScores, after: EdgeScores, size: int | float, *, halvings: int = HALVINGS, seed: int = 0
+) -> tuple[Overlap, ...]:
+    """The split null: halves of the pairs of the model before and of the one after; none with fewer than 6 pairs.
+
+    Args:
+        before: scores with their examples.
+        after: the same.
+        size: of the circuits, as in `EdgeScores.top`.
+        halvings: of the pairs of each model.
+        seed: of the halvings.
+
+    Raises:
+        InputError: scores without examples, or of fewer than two independent pairs.
+    """
+    if min(cluster_count(before), cluster_count(after)) < LEAST_PAIRS:
+        return ()
+    return tuple(one for side in (before, after) for one in between_halves(side, size, halvings, seed=seed))
 
 
 def _made_otherwise(before: EdgeScores, after: EdgeScores) -> list[str]:

@@ -37,12 +37,12 @@ from circuitune.core.statistics import Interval, Undefined
 from circuitune.dynamics.bootstrap import bootstrap_change, circuit_stability, layer_stability
 from circuitune.dynamics.causal import causal_check
 from circuitune.dynamics.change import compare
-from circuitune.dynamics.comparison import LEAST_PAIRS, judged
+from circuitune.dynamics.comparison import QUESTIONS, judged, split_overlaps
 from circuitune.dynamics.edge_tests import EdgeTests, edge_tests
 from circuitune.dynamics.fairness import node_estimate
 from circuitune.dynamics.layers import unit
 from circuitune.dynamics.measures import MEASURES, Overlap, overlap
-from circuitune.dynamics.nulls import Null, NullKind, between, between_halves, null
+from circuitune.dynamics.nulls import Null, NullKind, between, null
 from circuitune.dynamics.resampling import cluster_count
 from circuitune.dynamics.rewiring import random_overlaps, rewired_overlaps
 from circuitune.dynamics.roles import roles
@@ -52,9 +52,6 @@ from circuitune.experiments.specs import AnalyseSpec
 from circuitune.experiments.store import JobFolder
 from circuitune.models.encoding import EncodedPairs
 from circuitune.models.versions import untrained
-
-JUDGED = ("edge_rate", "node_rate", "ratio")
-"""Measures in which larger is more change: a verdict says whether that exceeds chance."""
 
 FIXED = {("rewired", measure) for measure in ("node_rate", "node_jaccard", "ratio")}
 """What rewiring keeps or half keeps, so that it is no null of it: the degrees decide which nodes a circuit has."""
@@ -133,7 +130,7 @@ def _chance(
     for measure in MEASURES:
         own = [null(kind, overlaps, measure) for kind, overlaps in nulls.items() if (kind, measure) not in FIXED]
         rows += [null_row(label, spec.seed, one) for one in own]
-        if measure in JUDGED:
+        if measure in QUESTIONS:
             found = judged(measure, counts, intervals[measure], [one for one in own if one.kind == "split"])
             verdicts.append(
                 VerdictRow(
@@ -151,10 +148,9 @@ def _nulls(
     how, share = spec.analysis, spec.discovery.share
     old, new = before.top(share), after.top(share)
     nulls: dict[NullKind, tuple[Overlap, ...]] = {}
-    if _independent(before) >= LEAST_PAIRS:
-        nulls["split"] = tuple(
-            one for side in (before, after) for one in between_halves(side, share, how.halvings, seed=spec.seed)
-        )
+    known = _independent(before) > 1
+    if known and (halves := split_overlaps(before, after, share, halvings=how.halvings, seed=spec.seed)):
+        nulls["split"] = halves
     nulls["random-init"] = between(random_models, share)
     nulls["rewired"] = rewired_overlaps(old, new, how.rewirings, seed=spec.seed)
     nulls["random"] = random_overlaps(old, new, how.rewirings, seed=spec.seed)
@@ -265,9 +261,8 @@ def _stability(
     """A row of stability.csv, with the consensus circuit evaluated by the model it is of; none without chance."""
     if _independent(scores) < 2:
         return []
-    stability = circuit_stability(
-        scores, spec.discovery.share, resamples=spec.analysis.resamples, seed=spec.seed
-    )  # fmt: skip
+    how = spec.analysis
+    stability = circuit_stability(scores, spec.discovery.share, resamples=how.resamples, seed=spec.seed)
     consensus = stability.consensus()
     found = evaluate(model, held_out, consensus, metric=metric, memory=MEMORY)
     interval = found.normalized

@@ -16,8 +16,8 @@ from circuitune.core.records import (
     SummaryRecord,
     read_record,
 )
+from circuitune.dynamics.comparison import QUESTIONS
 from circuitune.experiments import chance_findings, findings
-from circuitune.experiments.analysis import JUDGED
 from circuitune.experiments.artefacts import ANALYSIS, PAIRS
 from circuitune.experiments.findings import count
 from circuitune.experiments.plan import Plan
@@ -73,7 +73,7 @@ def chances(tables: Path) -> list[str]:
     """The changes in the tables of a folder, held against chance."""
     rows, verdicts = read_rows(tables / "chance.csv", ChanceRow), read_rows(tables / "verdicts.csv", VerdictRow)
     return [
-        *(chance_findings.change(rows, verdicts, measure) for measure in JUDGED),
+        *(chance_findings.change(rows, verdicts, measure) for measure in QUESTIONS),
         chance_findings.edges(read_rows(tables / "changed.csv", ChangedRow)),
         chance_findings.stable(read_rows(tables / "stability.csv", StabilityRow)),
     ]
