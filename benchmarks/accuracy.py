@@ -4,6 +4,7 @@
     python benchmarks/accuracy.py quadrature --model DIR --pairs FILE # a model and pairs of one's own
     python benchmarks/accuracy.py fidelity                            # nano, every task
     python benchmarks/accuracy.py fidelity --task add_sub lcm --adapter tuned/checkpoints/step-00200
+    python benchmarks/accuracy.py exact                               # the golden GPT-NeoX model: how long exact takes
 
 `quadrature` prints the relative Frobenius error of all edge scores against 64 Gauss points. `fidelity` prints the
 correlation of EAP and EAP-IG (5 midpoint steps) with the exact scores of all edges on pairs of the circuit split, and
@@ -12,6 +13,7 @@ its interval over resampled pairs.
 
 import argparse
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from scipy.stats import spearmanr
+from transformers import AutoModelForCausalLM
 
 import circuitune as ct
 from circuitune.adapters.allocation import RankPlan
@@ -97,6 +101,17 @@ def fidelity(model: Any, tokenizer: Any, name: str, count: int) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
+def exact_time() -> str:
+    """Processor seconds of the exact scores of all edges of the golden GPT-NeoX model."""
+    folder = Path(__file__).parents[1] / "tests" / "golden" / "gpt_neox"
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    golden = load_file(folder / "golden.safetensors")
+    inputs = EncodedPairs(*(golden[name] for name in ("clean", "corrupted", "answer", "wrong")))
+    begun = time.process_time()
+    scores = ct.attribute(model, inputs, method="exact")
+    return f"exact, {scores.graph.edges} edges, {len(inputs)} pairs, one thread: {time.process_time() - begun:.2f} s"
+
+
 def resampled(mine: np.ndarray, true: np.ndarray) -> list[float]:
     """Correlations of the mean scores over pairs drawn with replacement."""
     generator = np.random.default_rng(0)
@@ -107,7 +122,7 @@ def resampled(mine: np.ndarray, true: np.ndarray) -> list[float]:
 def main() -> None:
     """Read the options and print the table, a row as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("quadrature", "fidelity"))
+    parser.add_argument("what", choices=("quadrature", "fidelity", "exact"))
     parser.add_argument("--model", default="nano")
     parser.add_argument("--adapter", help="a PEFT adapter of the model")
     parser.add_argument("--pairs", help="a file of pairs, for a model of one's own")
@@ -115,6 +130,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=32, help="pairs per task")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.what == "exact":
+        print(exact_time())
+        return
     print(f"{options.count} pairs, one thread, float32")
     if options.what == "quadrature":
         print(f"| model | rule | {' | '.join(f'm = {steps}' for steps in STEPS)} |\n|---|---|" + "---|" * len(STEPS))

@@ -1,6 +1,7 @@
 """Predicted beside measured peak memory of `attribute` above the model, each case in a process of its own.
 
 python benchmarks/memory.py
+python benchmarks/memory.py --default-heap                  # with what the C library keeps of freed memory
 python benchmarks/memory.py --plan                          # what Llama-3.1-8B would take: planned, nothing is run
 python benchmarks/memory.py --case "pythia-160m 19 17 32"
 """
@@ -102,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=CASES, help="only this one, in this process")
     parser.add_argument("--plan", action="store_true", help="the plan for a large model, nothing measured")
+    parser.add_argument("--default-heap", action="store_true", help="leave the C library's heap as it is")
     options = parser.parse_args()
     if options.plan:
         plan()
@@ -110,11 +112,12 @@ def main() -> None:
     if case is not None:
         measure(case)
         return
+    heap = {} if options.default_heap else AT_ONCE
     print(f"eap-ig, {STEPS} steps, float32, one thread; MiB above the model at the peak")
     print(f"{'shape':12} {'tokens':>6} {'from':>5} {'pairs':>5} {'predicted':>10} {'measured':>9} {'ratio':>6}")
     for one in CASES:
         command = [sys.executable, __file__, "--case", one]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **AT_ONCE})
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **heap})
         predicted, measured = (int(number) / 2**20 for number in done.stdout.split())
         shape, tokens, different, rows = one.split()
         sizes = f"{shape:12} {tokens:>6} {different:>5} {rows:>5}"
