@@ -4,7 +4,7 @@
     python benchmarks/accuracy.py quadrature --model DIR --pairs FILE # a model and pairs of one's own
     python benchmarks/accuracy.py fidelity                            # nano, every task
     python benchmarks/accuracy.py fidelity --task add_sub lcm --adapter tuned/checkpoints/step-00200
-    python benchmarks/accuracy.py exact                               # the golden GPT-NeoX model: how long exact takes
+    python benchmarks/accuracy.py exact                               # the golden GPT-NeoX model: the time of exact
 
 `quadrature` prints the relative Frobenius error of all edge scores against 64 Gauss points. `fidelity` prints the
 correlation of EAP and EAP-IG (5 midpoint steps) with the exact scores of all edges on pairs of the circuit split, and
