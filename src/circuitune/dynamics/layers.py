@@ -117,10 +117,21 @@ def layer_importance(before: EdgeScores, after: EdgeScores, rule: str = "release
     Raises:
         InputError: unknown rule, or scores of different graphs.
     """
+    weights = edge_weights(before, after, rule)
+    booked = [_by_source if end == "source" else _by_destination for end in RULES[rule].ends]
+    return torch.stack([book(weights, before.graph) for book in booked]).sum(0)
+
+
+def edge_weights(before: EdgeScores, after: EdgeScores, rule: str) -> Float[Tensor, "S R"]:
+    """What a rule of `layer_importance` counts of every edge, float64, before it is booked anywhere.
+
+    Raises:
+        InputError: unknown rule, or scores of different graphs.
+    """
     require_same_graph(before.graph, after.graph)
     if rule not in RULES:
         raise InputError(f"{rule!r} is no rule of layer importance; choose one of {', '.join(RULES)}.")
-    return RULES[rule](before, after)
+    return RULES[rule].weight(before, after).double()
 
 
 def critical_layers(importance: Float[Tensor, "L"] | Sequence[float], k: int) -> tuple[int, ...]:
@@ -208,16 +219,26 @@ def _changed(before: EdgeScores, after: EdgeScores) -> Float[Tensor, "S R"]:
     return (before.top(STUDY_SHARE).mask ^ after.top(STUDY_SHARE).mask).double()
 
 
-RULES: Mapping[str, Callable[[EdgeScores, EdgeScores], Float[Tensor, "L"]]] = {
-    "released": lambda before, after: _by_source(_difference(before, after), before.graph),
-    "normalised": lambda before, after: _by_source((unit(after) - unit(before)).abs(), before.graph),
-    "destination": lambda before, after: _by_destination(_difference(before, after), before.graph),
-    "both": lambda before, after: (
-        _by_source(_difference(before, after), before.graph)
-        + _by_destination(_difference(before, after), before.graph)
-    ),
-    "count": lambda before, after: _by_source(_changed(before, after), before.graph),
-    "before": lambda before, after: _by_source(before.values.abs(), before.graph),
-    "after": lambda before, after: _by_source(after.values.abs(), after.graph),
+@dataclass(frozen=True)
+class Rule:
+    """How a layer's importance follows from two score maps.
+
+    Attributes:
+        weight: what is counted of every edge.
+        ends: the ends of an edge whose layers get it.
+    """
+
+    weight: Callable[[EdgeScores, EdgeScores], Float[Tensor, "S R"]]
+    ends: tuple[Side, ...] = ("source",)
+
+
+RULES: Mapping[str, Rule] = {
+    "released": Rule(_difference),
+    "normalised": Rule(lambda before, after: (unit(after) - unit(before)).abs()),
+    "destination": Rule(_difference, ("destination",)),
+    "both": Rule(_difference, ("source", "destination")),
+    "count": Rule(_changed),
+    "before": Rule(lambda before, after: before.values.abs()),
+    "after": Rule(lambda before, after: after.values.abs()),
 }
 """The rules of `layer_importance` by name."""
