@@ -1,6 +1,8 @@
 """Rank plans: which module gets which LoRA rank, and the plain ``peft.LoraConfig`` that says so.
 
 plan = ct.rank_plan(before, after, rank=8, critical_rank=32, critical_layers=5)     # by layer, from circuits
+plan = ct.rank_plan(before, after, budget=2**20, modules=True, model=model)         # by module, within a budget
+plan = ct.RankPlan.from_importance(model, importance, allocator="water-filling")    # from any importance
 model = get_peft_model(model, plan.to_lora_config(model))                           # any PEFT trainer from here
 rival = ct.RankPlan.uniform(model, parameters=plan.parameters(model))               # same number of parameters
 """
@@ -9,26 +11,40 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import mul
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Literal, Self
+from warnings import warn
 
-from peft import LoraConfig, PeftModel
-from transformers import PreTrainedModel
+from peft import LoraConfig
 
-from circuitune.adapters.importance import Importance
-from circuitune.adapters.modules import LinearModule, linear_modules, parameter_count
+from circuitune.adapters import allocators
+from circuitune.adapters.gate import Gate, examine
+from circuitune.adapters.importance import Importance, ModuleImportance
+from circuitune.adapters.modules import LinearModule, Model, linear_modules, parameter_count
 from circuitune.circuits.scores import EdgeScores
 from circuitune.core.atomic import write_json
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import sha256_bytes
 from circuitune.core.records import ImportanceRecord, RankPlanRecord, read_record
 
-Model = PreTrainedModel | PeftModel
 Provenance = Mapping[str, str | int | float]
+GateMode = Literal["warn", "uniform", "off"]
 
 OWNED = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern", "fan_in_fan_out")
 """What of a ``LoraConfig`` the plan decides."""
+
+TWO_LEVEL = "two-level"
+"""The study's allocator: the top K get a high rank, all others a low one."""
+
+ALLOCATORS = (TWO_LEVEL, *allocators.ALLOCATORS)
+"""Names of all allocators."""
+
+_ADVICE = {
+    "warn": "Expect no more from this plan than from a uniform one of its size (gate='uniform'), or use more pairs.",
+    "uniform": "So the plan is uniform, at the same number of parameters.",
+}
 
 
 @dataclass(frozen=True)
@@ -41,9 +57,10 @@ class RankPlan:
         critical_layers: the layers of high rank, in order of importance.
         ranks: full module name -> rank, in the order of the blocks; rank 0 leaves a module out; empty until resolved.
         alpha_over_rank: ``lora_alpha / r``, the same for every module.
-        importance: what the critical layers were chosen by; None where they were named.
+        importance: what the ranks were chosen by, per layer or per module; None where they were named.
         provenance: how the plan was made, for its file.
         count: trainable parameters, the sum of rank x (input + output features) over `ranks`; 0 until resolved.
+        gate: what was found about the choice (`gate`); None where nobody looked, and in a plan read from a file.
     """
 
     rank: int | None
@@ -51,9 +68,10 @@ class RankPlan:
     critical_layers: tuple[int, ...] = ()
     ranks: Mapping[str, int] = field(default_factory=dict)
     alpha_over_rank: float = 2.0
-    importance: Importance | None = None
+    importance: Importance | ModuleImportance | None = None
     provenance: Provenance = field(default_factory=dict)
     count: int = 0
+    gate: Gate | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         levels = [level for level in (self.rank, self.critical_rank) if level is not None]
@@ -87,6 +105,53 @@ class RankPlan:
         return plan.resolve(model)
 
     @classmethod
+    def from_importance(
+        cls,
+        model: Model,
+        importance: Importance | ModuleImportance,
+        *,
+        allocator: str = TWO_LEVEL,
+        rank: int = 8,
+        critical_rank: int = 32,
+        critical_layers: int = 5,
+        budget: int | None = None,
+    ) -> Self:
+        """Ranks from any importance, per layer (its modules share it) or per module.
+
+        Args:
+            model: the model to train.
+            importance: of its layers or of its modules.
+            allocator: ``two-level``: `critical_rank` for the most important, `rank` for the others; with a budget the
+                critical rank is what the budget allows. ``proportional`` and ``water-filling``: see `allocators`.
+            rank: rank of the ordinary layers or modules.
+            critical_rank: rank of the critical ones.
+            critical_layers: how many layers are critical; by module, the same share of all modules is.
+            budget: most LoRA parameters; None: what the two-level plan takes, so that allocators compare equal.
+
+        Raises:
+            InputError: importance of another model, unknown allocator, a budget that cannot be spent.
+        """
+        if allocator not in ALLOCATORS:
+            raise InputError(f"{allocator!r} is no allocator; choose one of {', '.join(ALLOCATORS)}.")
+        modules = linear_modules(model)
+        weights = importance.per_module(modules)
+        count = importance.critical(modules, critical_layers)
+        ranks = allocators.levels(weights, rank=rank, critical_rank=critical_rank, count=count)
+        costs, limits = zip(*((module.rank_cost, module.full_rank) for module in modules.values()), strict=True)
+        provenance = _made(allocator, importance, critical_layers, budget)
+        if allocator != TWO_LEVEL:
+            budget = sum(map(mul, ranks, costs)) if budget is None else budget
+            ranks = allocators.ALLOCATORS[allocator](weights, costs, limits, budget)
+            plan = cls(None, None, importance=importance, provenance=provenance)
+        else:
+            if budget is not None:
+                ranks = allocators.two_level(weights, costs, limits, budget, rank=rank, count=count)
+                critical_rank = min(ranks[index] for index in allocators.by_importance(weights)[:count])
+            top = importance.top(critical_layers) if isinstance(importance, Importance) else ()
+            plan = cls(rank, critical_rank, top, importance=importance, provenance=provenance)
+        return replace(plan, ranks=dict(zip(modules, ranks, strict=True))).resolve(model)
+
+    @classmethod
     def uniform(cls, model: Model, *, rank: int | None = None, parameters: int | None = None) -> Self:
         """One rank everywhere, or as even a plan as fills at most `parameters` LoRA parameters.
 
@@ -100,7 +165,8 @@ class RankPlan:
             plan = cls(rank, None, ranks=dict.fromkeys(modules, rank), provenance={"allocation": "uniform"})
             return plan.resolve(model)
         assert parameters is not None
-        ranks = _even_ranks(modules, parameters)
+        costs = [module.rank_cost for module in modules.values()]
+        ranks = dict(zip(modules, allocators.even(costs, parameters), strict=True))
         provenance = {"allocation": "uniform", "budget": parameters}
         return cls(min(ranks.values()), None, ranks=ranks, provenance=provenance).resolve(model)
 
@@ -155,11 +221,8 @@ class RankPlan:
 
     def _layer_ranks(self, modules: Mapping[str, LinearModule]) -> dict[str, int]:
         layers = 1 + max(module.layer for module in modules.values())
-        if self.importance is not None and len(self.importance.values) != layers:
-            raise InputError(
-                f"The rank plan was made for {len(self.importance.values)} layers and the model has {layers}; "
-                "make a plan for this model."
-            )
+        if self.importance is not None:
+            self.importance.per_module(modules)  # refuses a model of other layers
         outside = [layer for layer in self.critical_layers if not 0 <= layer < layers]
         if outside:
             raise InputError(f"There is no layer {outside[0]} in a model of {layers} layers (counted from 0).")
@@ -190,7 +253,7 @@ class RankPlan:
             rank=self.rank,
             critical_rank=self.critical_rank,
             parameters=self.count,
-            importance=ImportanceRecord(rule=importance.rule, values=list(importance.values)) if importance else None,
+            importance=_importance_record(importance) if importance else None,
             provenance=dict(self.provenance),
         )
         write_json(Path(path), record)
@@ -206,7 +269,7 @@ class RankPlan:
             tuple(record.critical_layers),
             record.ranks,
             record.alpha_over_rank,
-            Importance(tuple(importance.values), importance.rule) if importance else None,
+            _importance(importance, record.ranks) if importance else None,
             record.provenance,
             record.parameters,
         )
@@ -214,40 +277,103 @@ class RankPlan:
 
 def rank_plan(
     before: EdgeScores,
-    after: EdgeScores,
+    after: EdgeScores | None = None,
     *,
     rank: int = 8,
     critical_rank: int = 32,
     critical_layers: int = 5,
-    rule: str = "released",
+    rule: str | None = None,
+    allocator: str = TWO_LEVEL,
+    budget: int | None = None,
+    modules: bool = False,
+    gate: GateMode = "warn",
     model: Model | None = None,
 ) -> RankPlan:
     """CircuitLoRA's plan: high rank for the layers whose edges change most in fine-tuning.
 
     Args:
         before: edge scores of the base model.
-        after: edge scores of the same model after phase 1, on the same pairs.
-        rank: LoRA rank of the ordinary layers.
-        critical_rank: LoRA rank of the critical layers.
-        critical_layers: how many layers are critical.
-        rule: how a layer's importance follows from the scores (``dynamics.layers.layer_importance``).
-        model: resolve the plan to this model's modules; without it the plan is by layer until it meets one.
+        after: edge scores of the same model after phase 1, on the same pairs; None: the base model's circuit decides
+            alone, and there is no phase 1.
+        rank, critical_rank, critical_layers, allocator, budget: as in `RankPlan.from_importance`.
+        rule: how importance follows from the scores (``dynamics.layers.layer_importance``); by default ``released``,
+            without `after` ``before``.
+        modules: rank single modules, not whole layers (`ModuleImportance.from_scores`).
+        gate: what to do where the choice of the critical layers (modules) is unstable or no more than chance:
+            ``warn``; plan the same number of parameters ``uniform``ly, with a warning; or ``off``, do not look.
+            It needs scores with their examples; where they have none, the plan's `gate` says so.
+        model: resolve the plan to this model's modules. Without it a two-level plan by layer without a budget stays
+            by layer until it meets one; all others need it.
 
     Raises:
-        InputError: the scores belong to different graphs, an unknown rule, more critical layers than layers.
+        InputError: the scores belong to different graphs, an unknown rule or allocator, more critical layers than
+            layers, a budget that cannot be spent, a missing model, ``gate="uniform"`` on scores without examples.
     """
-    importance = Importance.from_scores(before, after, rule)
-    provenance = {
-        "allocation": "two levels",
-        "rule": rule,
-        "count": critical_layers,
-        **_trace("before", before),
-        **_trace("after", after),
-    }
-    plan = RankPlan(
-        rank, critical_rank, importance.top(critical_layers), importance=importance, provenance=provenance
+    importance = (
+        ModuleImportance.from_scores(_required(model), before, after, rule)
+        if modules
+        else Importance.from_scores(before, after, rule)
     )
-    return plan if model is None else plan.resolve(model)
+    levels = {"rank": rank, "critical_rank": critical_rank, "critical_layers": critical_layers}
+    if model is None and budget is None and allocator == TWO_LEVEL:
+        assert isinstance(importance, Importance)
+        made = _made(allocator, importance, critical_layers, None)
+        top = importance.top(critical_layers)
+        plan = RankPlan(rank, critical_rank, top, importance=importance, provenance=made)
+    else:
+        plan = RankPlan.from_importance(_required(model), importance, allocator=allocator, budget=budget, **levels)
+    traces = _trace("before", before) | (_trace("after", after) if after is not None else {})
+    plan = replace(plan, provenance={**plan.provenance, **traces})
+    if gate == "off":
+        return plan
+    looked_at = model if modules else None
+    found = examine(before, after, critical_layers=critical_layers, rule=rule, model=looked_at)
+    return _gated(plan, found, gate, model)
+
+
+def _gated(plan: RankPlan, found: Gate, mode: GateMode, model: Model | None) -> RankPlan:
+    """The plan with what the gate found; where that is chance, a warning, or the uniform plan of its size."""
+    if found.passed is None and mode == "uniform":
+        raise InputError(f"gate='uniform' cannot look at the choice: {found.reason}")
+    if found.passed is False:
+        warn(f"{found.sentence} {_ADVICE[mode]}", stacklevel=3)
+        if mode == "uniform":
+            uniform = RankPlan.uniform(_required(model), parameters=plan.parameters(_required(model)))
+            plan = replace(uniform, provenance={**plan.provenance, **uniform.provenance})
+    return replace(plan, gate=found, provenance={**plan.provenance, **found.to_record()})
+
+
+def _required(model: Model | None) -> Model:
+    if model is None:
+        raise InputError("A plan by module, within a budget or gated to uniform needs the model; give model=.")
+    return model
+
+
+def _made(
+    allocator: str, importance: Importance | ModuleImportance, critical_layers: int, budget: int | None
+) -> dict[str, str | int]:
+    """How an allocator was called, for a plan's provenance."""
+    return {
+        "allocation": "two levels" if allocator == TWO_LEVEL else allocator,
+        "rule": importance.rule,
+        "count": critical_layers,
+        **({"per": "module"} if isinstance(importance, ModuleImportance) else {}),
+        **({} if budget is None else {"budget": budget}),
+    }
+
+
+def _importance_record(importance: Importance | ModuleImportance) -> ImportanceRecord:
+    """By layer, or by module in the order of the names, which is that of ``ranks`` in the file."""
+    values = importance.values
+    numbers = [values[name] for name in sorted(values)] if isinstance(values, Mapping) else list(values)
+    return ImportanceRecord(rule=importance.rule, values=numbers)
+
+
+def _importance(record: ImportanceRecord, ranks: Mapping[str, int]) -> Importance | ModuleImportance:
+    """Inverse of `_importance_record`; a model has fewer layers than modules."""
+    if len(record.values) == len(ranks):
+        return ModuleImportance(dict(zip(sorted(ranks), record.values, strict=True)), record.rule)
+    return Importance(tuple(record.values), record.rule)
 
 
 def _trace(side: str, scores: EdgeScores) -> dict[str, str | int | float]:
@@ -255,20 +381,3 @@ def _trace(side: str, scores: EdgeScores) -> dict[str, str | int | float]:
     digest = sha256_bytes(scores.values.contiguous().numpy().tobytes())
     plain = {key: value for key, value in scores.settings.items() if isinstance(value, str | int | float)}
     return {f"{side}.scores_sha256": digest, **{f"{side}.{key}": value for key, value in sorted(plain.items())}}
-
-
-def _even_ranks(modules: Mapping[str, LinearModule], budget: int) -> dict[str, int]:
-    costs = {name: module.rank_cost for name, module in modules.items()}
-    base, left = divmod(budget, sum(costs.values()))
-    ranks = dict.fromkeys(modules, base)
-    cheapest = min(costs.values())
-    while left >= cheapest:
-        for name, cost in costs.items():
-            if cost <= left:
-                ranks[name] += 1
-                left -= cost
-    if not any(ranks.values()):
-        raise InputError(
-            f"A budget of {budget} parameters is below one rank of the cheapest module ({cheapest}); raise it."
-        )
-    return ranks

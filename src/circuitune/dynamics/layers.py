@@ -226,10 +226,12 @@ class Rule:
     Attributes:
         weight: what is counted of every edge.
         ends: the ends of an edge whose layers get it.
+        alone: whether it looks at one of the two maps only, so at no change.
     """
 
     weight: Callable[[EdgeScores, EdgeScores], Float[Tensor, "S R"]]
     ends: tuple[Side, ...] = ("source",)
+    alone: bool = False
 
 
 RULES: Mapping[str, Rule] = {
@@ -238,7 +240,7 @@ RULES: Mapping[str, Rule] = {
     "destination": Rule(_difference, ("destination",)),
     "both": Rule(_difference, ("source", "destination")),
     "count": Rule(_changed),
-    "before": Rule(lambda before, after: before.values.abs()),
-    "after": Rule(lambda before, after: after.values.abs()),
+    "before": Rule(lambda before, after: before.values.abs(), alone=True),
+    "after": Rule(lambda before, after: after.values.abs(), alone=True),
 }
 """The rules of `layer_importance` by name."""
