@@ -140,7 +140,7 @@ def _normalised(importance: Sequence[float]) -> list[float]:
             "Ranks follow the size of an importance only where none is negative and one is positive; "
             f"got {min(importance)} to {top}."
         )
-    return [round(value / top, 12) for value in importance]
+    return [float(f"{value / top:.12e}") for value in importance]
 
 
 def _require_budget(costs: Sequence[int], limits: Sequence[int], budget: int) -> None:
