@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping
 from math import isclose, sqrt
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft import AdaLoraConfig, LoraConfig, PeftConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor
@@ -44,8 +45,9 @@ def attach(model: PreTrainedModel, plan: RankPlan | PeftConfig, seed: int) -> Pe
         adapted = get_peft_model(model, copy.deepcopy(config))
     assert isinstance(adapted, PeftModel)
     if isinstance(config, LoraConfig):
-        verify(adapted, config)
-        _restore_targets(adapted, config)
+        if not isinstance(config, AdaLoraConfig):  # its ranks change in training
+            verify(adapted, config)
+        restore_targets(adapted, config)
     return adapted
 
 
@@ -64,21 +66,37 @@ def verify(model: PeftModel, config: LoraConfig) -> None:
             )
 
 
-def save_adapter(model: PeftModel, folder: Path) -> None:
+def save_adapter(model: PeftModel, folder: Path) -> int:
     """Write ``adapter_model.safetensors`` and ``adapter_config.json`` in PEFT's format; equal adapters, equal bytes.
 
     ``PeftModel.save_pretrained`` also writes a model card, lists target modules in hash order, and asks the network
     about the base model; none of that happens here.
+
+    Returns:
+        How many weights the active adapter has in the file.
     """
-    state = get_peft_model_state_dict(model, adapter_name=ADAPTER, save_embedding_layers=False)
+    name = _active(model)
+    state = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
     if broken:
         raise MachineError(f"The adapter weight {broken[0]} is not finite; lower the learning rate.")
-    config = model.peft_config[ADAPTER].to_dict() | {"inference_mode": True}
-    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
+    config = plain_config(model.peft_config[name]) | {"inference_mode": True}
     write_bytes(folder / "adapter_model.safetensors", safetensors.torch.save(tensors, {"format": "pt"}))
-    write_json(folder / "adapter_config.json", plain)
+    write_json(folder / "adapter_config.json", config)
+    return sum(tensor.numel() for tensor in tensors.values())
+
+
+def plain_config(config: PeftConfig) -> dict[str, Any]:
+    """What a config says as JSON keeps it: sets become sorted lists."""
+    return {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+
+
+def restore_targets(model: PeftModel, config: LoraConfig) -> None:
+    """PEFT shortens long lists of target names to suffixes; the saved file shall say what was asked for."""
+    used = model.peft_config[_active(model)]
+    assert isinstance(used, LoraConfig)
+    used.target_modules = copy.deepcopy(config.target_modules)
 
 
 def _lora_layers(model: PeftModel) -> dict[str, LoraLayer]:
@@ -86,17 +104,16 @@ def _lora_layers(model: PeftModel) -> dict[str, LoraLayer]:
     return {name: module for name, module in modules if isinstance(module, LoraLayer)}
 
 
+def _active(model: PeftModel) -> str:
+    name = model.active_adapter
+    assert isinstance(name, str)
+    return name
+
+
 def _rank(layer: LoraLayer) -> int:
     factor = layer.lora_A[ADAPTER].weight
     assert isinstance(factor, Tensor)
     return factor.shape[0]
-
-
-def _restore_targets(model: PeftModel, config: LoraConfig) -> None:
-    """PEFT shortens long lists of target names to suffixes; the saved file shall say what was asked for."""
-    used = model.peft_config[ADAPTER]
-    assert isinstance(used, LoraConfig)
-    used.target_modules = copy.deepcopy(config.target_modules)
 
 
 def _matches(pattern: str, name: str) -> bool:

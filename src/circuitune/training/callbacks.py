@@ -3,15 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from peft import PeftModel
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from circuitune.adapters.lora import save_adapter
 from circuitune.core.records import AccuracyRow
 from circuitune.core.statistics import wilson
 from circuitune.models.answering import answer
 from circuitune.models.encoding import EncodedPairs
+from circuitune.training.resuming import Attempts, State
+from circuitune.training.tuning import Model, Tuning
 
 ReportProgress = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""
@@ -35,11 +36,11 @@ class Measurement:
     seed: int
     steps: int
 
-    def rows(self, model: PeftModel, step: int, epoch: float) -> list[AccuracyRow]:
+    def rows(self, model: Model, step: int, epoch: float) -> list[AccuracyRow]:
         """Accuracy of `model` as it is now, one row per set."""
         return [self._row(model, split, inputs, step, epoch) for split, inputs in self.inputs.items()]
 
-    def _row(self, model: PeftModel, split: str, inputs: EncodedPairs, step: int, epoch: float) -> AccuracyRow:
+    def _row(self, model: Model, split: str, inputs: EncodedPairs, step: int, epoch: float) -> AccuracyRow:
         answers = answer(model, inputs)
         correct, examples = int(answers.correct.sum()), len(inputs)
         interval = wilson(correct, examples)
@@ -62,27 +63,34 @@ class Measurement:
 
 @dataclass
 class Checkpoints(TrainerCallback):
-    """Saves the adapter and measures accuracy at the given steps (0: before the first).
+    """Saves what is trained and measures accuracy at the given steps (0: before the first).
 
     Attributes:
         model: the model in training.
+        tuning: what of it is saved.
+        tokenizer: goes with whole models.
         steps: when.
         folder: checkpoints go to ``folder/step-00000`` and so on.
         measurement: what is measured.
         rows: what was measured so far.
+        saved: trained weights in the last checkpoint.
     """
 
-    model: PeftModel
+    model: Model
+    tuning: Tuning
+    tokenizer: PreTrainedTokenizerBase
     steps: tuple[int, ...]
     folder: Path
     measurement: Measurement
     rows: list[AccuracyRow] = field(default_factory=list)
+    saved: int = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
-        """Checkpoint of the untrained adapter."""
-        self._take(0, 0.0)
+        """Checkpoint of what is not trained yet; a training that goes on has it."""
+        if state.global_step == 0:
+            self._take(0, 0.0)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -92,8 +100,32 @@ class Checkpoints(TrainerCallback):
             self._take(state.global_step, state.epoch or 0.0)
 
     def _take(self, step: int, epoch: float) -> None:
-        save_adapter(self.model, checkpoint_folder(self.folder, step))
-        self.rows += self.measurement.rows(self.model, step, epoch)
+        with self.tuning.as_saved(self.model) as model:
+            self.saved = self.tuning.save(model, self.tokenizer, checkpoint_folder(self.folder, step))
+            self.rows += self.measurement.rows(model, step, epoch)
+
+
+@dataclass
+class Resumable(TrainerCallback):
+    """Keeps all that a killed training needs to go on, after every checkpoint but the first and the last.
+
+    Attributes:
+        checkpoints: what has just been saved and measured.
+        attempts: where it is kept.
+        snapshot: takes the state of the training, and what was measured, as it is now.
+    """
+
+    checkpoints: Checkpoints
+    attempts: Attempts
+    snapshot: Callable[[list[dict[str, Any]]], State]
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """After an optimizer step and its checkpoint."""
+        if state.global_step in self.checkpoints.steps[1:-1]:
+            rows = [row.model_dump(mode="json") for row in self.checkpoints.rows]
+            self.attempts.keep(state, self.snapshot(rows))
 
 
 @dataclass

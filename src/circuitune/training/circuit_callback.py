@@ -79,7 +79,7 @@ class CircuitCallback(TrainerCallback):
         """Score the model before the first step; a resumed training is past that."""
         if not self.enabled:
             return
-        self._previous = _fingerprint(kwargs["model"]) if state.global_step else None
+        self._previous = fingerprint(kwargs["model"]) if state.global_step else None
         if state.global_step == 0:
             self._record(args, 0, kwargs)
 
@@ -96,7 +96,7 @@ class CircuitCallback(TrainerCallback):
         inputs = self._encoded(given.get("processing_class"))
         made = {
             "step": step,
-            "weights": _fingerprint(model),
+            "weights": fingerprint(model),
             "previous": self._previous,
             "options": _plain(self.options),
         }
@@ -158,7 +158,7 @@ def _holds(path: Path, settings: Mapping[str, Any]) -> bool:
     return all(found.get(name) == value for name, value in settings.items())
 
 
-def _fingerprint(model: nn.Module) -> str:
+def fingerprint(model: nn.Module) -> str:
     """SHA-256 over names and a sample of values of all parameters and buffers, those of a frozen base among them."""
     content = hashlib.sha256()
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):

@@ -1,4 +1,4 @@
-"""How long, how fast and how often: the settings of a fine-tuning, and the steps that follow from them."""
+"""How long, how fast and how often: methods by name, the settings of a fine-tuning, and the steps that follow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,12 @@ from typing import Literal
 from circuitune.core.errors import InputError
 
 Spacing = Literal["even", "log"]
+
+MethodName = Literal["full", "lora", "rslora", "dora", "lora+", "ia3", "adalora", "eva", "truncated"]
+"""The ways to fine-tune; `tuning` says what each does."""
+
+LEARNING_RATES: dict[MethodName, float] = {"full": 8e-6, "ia3": 8e-3, "adalora": 8e-3, "lora+": 1.5e-4}
+"""Peaks unlike LoRA's: the study's (reference paper, section 3), for LoRA+ half of LoRA's, as PEFT advises."""
 
 
 @dataclass(frozen=True)
