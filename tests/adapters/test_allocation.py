@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from circuitune.adapters.allocation import RankPlan, rank_plan
+from circuitune.adapters.allocation import ALLOCATORS, RankPlan, rank_plan
+from circuitune.adapters.importance import Importance, ModuleImportance
 from circuitune.adapters.lora import attach
 from circuitune.adapters.modules import linear_modules
 from circuitune.circuits.graph import Graph
@@ -189,6 +190,109 @@ def test_provenance_tells_other_scores_apart():
 def test_wrong_requests_are_refused_in_words(make, message):
     with pytest.raises(InputError, match=message):
         make(tiny("gpt_neox"))
+
+
+# ---- any importance, any allocator ----
+
+
+def test_the_study_s_numbers_come_from_any_importance_on_the_meta_device():
+    model = neox_on_meta(24, 2048)
+    importance = Importance.random(24, seed=0)
+    for levels, percent in [((8, 32), "0.7175"), ((16, 64), "1.4248"), ((32, 32), "1.7479")]:
+        plan = RankPlan.from_importance(model, importance, rank=levels[0], critical_rank=levels[1])
+        assert plan.ranks == RankPlan.two_level(model, importance.top(5), *levels).ranks
+        assert f"{100 * plan.count / (model.num_parameters() + plan.count):.4f}" == percent
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama", "qwen2_moe"])
+@pytest.mark.parametrize("by", ["layer", "module"])
+@pytest.mark.parametrize("allocator", ALLOCATORS)
+def test_every_allocator_keeps_to_the_budget(family, by, allocator):
+    model = tiny(family)
+    modules = linear_modules(model)
+    importance = Importance.last(3) if by == "layer" else ModuleImportance.random(model, 1)
+    for budget in (2000, 3333, 7001):
+        options = {"rank": 0 if budget == 2000 else 1, "critical_layers": 1}
+        plan = RankPlan.from_importance(model, importance, allocator=allocator, budget=budget, **options)
+        growing = [module.rank_cost for name, module in modules.items() if plan.ranks[name] < module.full_rank]
+        assert budget - min(growing) < plan.count <= budget
+        assert plan.provenance["budget"] == budget
+        rival = RankPlan.uniform(model, parameters=plan.parameters(model))
+        assert plan.count - min(growing) < rival.count <= plan.count
+
+
+@pytest.mark.parametrize("allocator", ALLOCATORS)
+def test_without_a_budget_allocators_take_what_the_two_levels_do(allocator):
+    model = tiny("gpt_neox")
+    plan = RankPlan.from_importance(
+        model, Importance.first(3), allocator=allocator, rank=2, critical_rank=6, critical_layers=1
+    )
+    cheapest = min(module.rank_cost for module in linear_modules(model).values())
+    assert 0 <= RankPlan.two_level(model, [0], 2, 6).count - plan.count < cheapest
+
+
+def test_two_levels_by_module_take_the_same_share_of_the_modules():
+    model = tiny("llama")
+    importance = ModuleImportance.random(model, 3)
+    plan = RankPlan.from_importance(model, importance, rank=1, critical_rank=4, critical_layers=2)
+    assert {name for name, rank in plan.ranks.items() if rank == 4} == set(importance.top(14))
+    assert set(plan.ranks.values()) == {1, 4}
+    assert (plan.rank, plan.critical_rank, plan.critical_layers) == (1, 4, ())
+
+
+def test_a_budget_raises_the_critical_rank():
+    model = tiny("gpt_neox")
+    wanted = RankPlan.two_level(model, [2], 1, 9)
+    plan = RankPlan.from_importance(model, Importance.last(3), rank=1, critical_layers=1, budget=wanted.count)
+    assert plan.ranks == wanted.ranks
+    assert (plan.rank, plan.critical_rank, plan.critical_layers) == (1, 9, (2,))
+
+
+def test_mlp_only_puts_all_into_the_mlps():
+    model = tiny("gpt_neox")
+    importance = ModuleImportance.mlp_only(model)
+    plan = RankPlan.from_importance(model, importance, allocator="proportional", budget=5000)
+    assert {name.split(".")[3] for name, rank in plan.ranks.items() if rank > 1} == {"mlp"}
+    config = plan.to_lora_config(model)
+    assert attach(tiny_model("gpt_neox"), config, seed=0)
+
+
+def test_a_rank_plan_by_module_and_from_the_base_circuit_alone(tmp_path):
+    model = tiny_model("gpt_neox", heads=2)
+    before, after = changed_scores(3, [1.0, 0.0, 4.0])
+    plan = rank_plan(
+        before, after, budget=6000, allocator="water-filling", critical_layers=1, modules=True, model=model
+    )
+    best = max(plan.ranks, key=lambda name: plan.ranks[name])
+    assert best.endswith("layers.2.mlp.dense_4h_to_h")
+    assert plan.provenance["per"] == "module"
+    plan.save(tmp_path / "plan.json")
+    assert RankPlan.load(tmp_path / "plan.json") == plan
+    alone = rank_plan(after, critical_layers=1)
+    assert alone.critical_layers == (2,)
+    assert alone.provenance["rule"] == "before"
+    assert not any(key.startswith("after.") for key in alone.provenance)
+    assert alone.critical_layers == rank_plan(before, after, critical_layers=1, rule="after").critical_layers
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda model, scores: rank_plan(*scores, modules=True), "needs the model"),
+        (lambda model, scores: rank_plan(*scores, budget=5000), "needs the model"),
+        (lambda model, scores: rank_plan(*scores, allocator="best", model=model), "'best' is no allocator"),
+        (lambda model, scores: rank_plan(scores[0], rule="count"), "'count' needs the scores after"),
+        (lambda model, scores: rank_plan(*scores, model=model, critical_layers=4), "4 critical layers of 3"),
+        (lambda model, scores: rank_plan(*scores, model=model, modules=True), "4 critical layers|5 critical layers"),
+        (
+            lambda model, scores: RankPlan.from_importance(model, ModuleImportance.random(tiny("gpt2"), 0)),
+            "other modules than the model's",
+        ),
+    ],
+)
+def test_wrong_plans_are_refused_in_words(make, message):
+    with pytest.raises(InputError, match=message):
+        make(tiny_model("gpt_neox", heads=2), changed_scores(3, [1, 2, 3]))
 
 
 # ---- the LoraConfig ----

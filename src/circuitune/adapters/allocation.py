@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from operator import mul
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
@@ -135,20 +134,25 @@ class RankPlan:
             raise InputError(f"{allocator!r} is no allocator; choose one of {', '.join(ALLOCATORS)}.")
         modules = linear_modules(model)
         weights = importance.per_module(modules)
-        count = importance.critical(modules, critical_layers)
-        ranks = allocators.levels(weights, rank=rank, critical_rank=critical_rank, count=count)
         costs, limits = zip(*((module.rank_cost, module.full_rank) for module in modules.values()), strict=True)
-        provenance = _made(allocator, importance, critical_layers, budget)
+        made = _made(allocator, importance, critical_layers, budget)
         if allocator != TWO_LEVEL:
-            budget = sum(map(mul, ranks, costs)) if budget is None else budget
+            if budget is None:
+                levels = cls.from_importance(
+                    model, importance, rank=rank, critical_rank=critical_rank, critical_layers=critical_layers
+                )
+                budget = levels.count
             ranks = allocators.ALLOCATORS[allocator](weights, costs, limits, budget)
-            plan = cls(None, None, importance=importance, provenance=provenance)
+            plan = cls(None, None, importance=importance, provenance=made)
         else:
-            if budget is not None:
+            count = importance.critical(modules, critical_layers)
+            if budget is None:
+                ranks = allocators.levels(weights, rank=rank, critical_rank=critical_rank, count=count)
+            else:
                 ranks = allocators.two_level(weights, costs, limits, budget, rank=rank, count=count)
                 critical_rank = min(ranks[index] for index in allocators.by_importance(weights)[:count])
             top = importance.top(critical_layers) if isinstance(importance, Importance) else ()
-            plan = cls(rank, critical_rank, top, importance=importance, provenance=provenance)
+            plan = cls(rank, critical_rank, top, importance=importance, provenance=made)
         return replace(plan, ranks=dict(zip(modules, ranks, strict=True))).resolve(model)
 
     @classmethod
@@ -356,7 +360,7 @@ def _made(
     return {
         "allocation": "two levels" if allocator == TWO_LEVEL else allocator,
         "rule": importance.rule,
-        "count": critical_layers,
+        **({"count": critical_layers} if allocator == TWO_LEVEL else {}),
         **({"per": "module"} if isinstance(importance, ModuleImportance) else {}),
         **({} if budget is None else {"budget": budget}),
     }

@@ -234,7 +234,8 @@ def _book(modules: Mapping[str, LinearModule], graph: Graph, weights: Float[Tens
     entering = _totals(graph.destination_layer, graph.destination_kind, weights.sum(0).tolist())
 
     def importance(module: LinearModule) -> float:
-        reads = ("head",) if graph.collapsed and "q" in module.reads else module.reads
+        merged = graph.collapsed and not set("qkv").isdisjoint(module.reads)
+        reads = ("head",) if merged else module.reads
         return leaving[module.layer, module.writes] + sum(entering[module.layer, kind] for kind in reads)
 
     return {name: importance(module) for name, module in modules.items()}
