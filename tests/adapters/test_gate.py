@@ -122,7 +122,7 @@ def test_a_plan_says_what_the_gate_found(clear, model, tmp_path):
 
 
 def test_warn_warns_and_keeps_the_plan(chance, model):
-    with pytest.warns(UserWarning, match=r"no more than chance.*gate='uniform'"):
+    with pytest.warns(UserWarning, match=r"no more than chance.*gate: uniform"):
         plan = rank_plan(*chance, rank=1, critical_rank=5, critical_layers=K, model=model)
     off = rank_plan(*chance, rank=1, critical_rank=5, critical_layers=K, model=model, gate="off")
     assert plan.ranks == off.ranks

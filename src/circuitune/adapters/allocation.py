@@ -41,7 +41,7 @@ ALLOCATORS = (TWO_LEVEL, *allocators.ALLOCATORS)
 """Names of all allocators."""
 
 _ADVICE = {
-    "warn": "Expect no more from this plan than from a uniform one of its size (gate='uniform'), or use more pairs.",
+    "warn": "Expect no more from this plan than from a uniform one of its size (gate: uniform), or use more pairs.",
     "uniform": "So the plan is uniform, at the same number of parameters.",
 }
 
