@@ -80,7 +80,7 @@ def test_the_gate_says_what_it_found(scored: Path, model: Path, capsys: pytest.C
     assert call(["plan", *FILES, *LEVELS, "--model", str(model)]) == 0
     shown = capsys.readouterr()
     assert "a random draw agrees as well in 33.33% of cases" in shown.out
-    assert "warning: The choice of 1 of 3 layers is no more than chance" in shown.err
+    assert "warning: The choice of 1 of 3 layers is stable and no more than chance" in shown.err
     assert call(["plan", *FILES, *LEVELS, "--model", str(model), "--gate", "uniform", "--json"]) == 0
     shown = capsys.readouterr()
     assert "So the plan is uniform" in shown.err

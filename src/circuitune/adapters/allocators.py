@@ -4,9 +4,9 @@ Pure functions of lists with one entry per module. All of them spend at most the
 of the cheapest module that can take one more. What matters of an importance is its ratios, not its scale, and
 where two modules cost the same, the more important one never gets the lower rank.
 
-Literature: proportional ranks are GoRA's idea (He et al. 2025, arXiv 2502.12171), whose modules get parameters in
-proportion to their sensitivity; water-filling is the classical allocation of power to parallel channels
-(Cover and Thomas, Elements of Information Theory, section 9.4).
+Literature: ranks by a module's share of a total are in the manner of GoRA (He et al. 2025, arXiv 2502.12171), which
+also weighs shares by module size; water-filling is the classical allocation of power to parallel channels (Cover and
+Thomas, Elements of Information Theory, section 9.4).
 """
 
 import heapq

@@ -70,14 +70,19 @@ class Gate:
         """Whether the choice is stable and more than chance; None where nobody could look."""
         if self.stability is None or self.chance is None:
             return None
-        return self.stability >= STABLE and self.chance <= LEVEL and (self.halves or 0) <= LEVEL
+        return self.stability >= STABLE and self._beats_chance
+
+    @property
+    def _beats_chance(self) -> bool:
+        return max(self.chance or 0, self.halves or 0) <= LEVEL
 
     @property
     def sentence(self) -> str:
         """What was found, in words."""
         if self.stability is None or self.chance is None:
             return f"The gate could not look at the choice: {self.reason}"
-        judged = "stable and more than chance" if self.passed else "no more than chance, or not stable"
+        stable = "stable" if self.stability >= STABLE else "not stable"
+        judged = f"{stable} and {'more' if self._beats_chance else 'no more'} than chance"
         halves = "" if self.halves is None else f", two halves of the base model's pairs in {self.halves:.0%}"
         return (
             f"The choice of {self.chosen} of {self.candidates} {self.unit} is {judged}: choices from resampled pairs "
