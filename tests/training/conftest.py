@@ -26,11 +26,15 @@ def sums_of_two():
     return PairSet("sums", tuple(total(a, b) for a in range(1, 7) for b in range(1, 5)))
 
 
+def ragged():
+    numbers = [(a, a + 1, 2, 5)[:length] for a in range(1, 7) for length in (2, 3, 4)]
+    return PairSet("ragged", tuple(total(*row) for row in numbers))
+
+
 @pytest.fixture(scope="session")
 def ragged_sums():
     """18 sums of two, three and four numbers: prompts of three lengths."""
-    numbers = [(a, a + 1, 2, 5)[:length] for a in range(1, 7) for length in (2, 3, 4)]
-    return PairSet("ragged", tuple(total(*row) for row in numbers))
+    return ragged()
 
 
 @pytest.fixture(scope="session")

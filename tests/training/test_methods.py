@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuitune.core.errors import InputError
-from circuitune.training.methods import TrainingSettings, checkpoint_steps
+from circuitune.training.methods import TrainingSettings, checkpoint_steps, require_ranks
 
 
 @given(total=st.integers(1, 5000), count=st.integers(1, 40), spacing=st.sampled_from(["even", "log"]))
@@ -54,3 +54,26 @@ def test_settings_that_make_no_sense_are_refused_by_name(wrong):
     name = "spaced" if "spacing" in wrong else next(iter(wrong))
     with pytest.raises(InputError, match=name):
         TrainingSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("method", "rank", "plan", "message"),
+    [
+        ("qlora", 8, None, "no method 'qlora'; choose one of full, lora"),
+        ("dora", None, None, "either one rank or a rank plan"),
+        ("lora+", 8, "plan", "either one rank or a rank plan"),
+        ("adalora", None, None, "Name the rank of method adalora"),
+        ("adalora", 8, "plan", "adalora takes no rank plan; give one rank"),
+        ("full", None, "plan", "full takes no rank plan; leave it out"),
+        ("ia3", 8, None, "ia3 has no rank"),
+        ("eva", 0, None, "at least 1; got 0"),
+    ],
+)
+def test_ranks_that_a_method_does_not_take_are_refused(method, rank, plan, message):
+    with pytest.raises(InputError, match=message):
+        require_ranks(method, rank, plan)
+
+
+def test_ranks_that_a_method_takes_are_not():
+    for method, rank, plan in (("full", None, None), ("lora", None, "plan"), ("dora", 1, None), ("eva", 2, None)):
+        require_ranks(method, rank, plan)

@@ -19,7 +19,7 @@ GRPO and RLOO are not among them: they are no way to tune weights but another lo
 """
 
 from collections.abc import Collection
-from typing import Any, get_args
+from typing import Any
 
 from peft import IA3Config
 from peft.utils import (
@@ -33,17 +33,12 @@ from circuitune.adapters.modules import linear_modules
 from circuitune.core.errors import InputError
 from circuitune.training.adalora import AdaLora
 from circuitune.training.eva import Eva
-from circuitune.training.methods import MethodName
+from circuitune.training.methods import MethodName, require_ranks
 from circuitune.training.truncated import Truncated
 from circuitune.training.tuning import Adapter, FasterLayers, LoraPlus, Tuning
 from circuitune.training.whole import Full
 
-_PLANNED: dict[str, dict[str, Any]] = {
-    "lora": {},
-    "rslora": {"use_rslora": True},
-    "dora": {"use_dora": True},
-    "lora+": {},
-}
+_OPTIONS: dict[str, dict[str, Any]] = {"rslora": {"use_rslora": True}, "dora": {"use_dora": True}}
 _RANKED = {"adalora": AdaLora, "eva": Eva, "truncated": Truncated}
 
 
@@ -78,31 +73,10 @@ def tuning(
     if method in _RANKED:
         assert rank is not None
         return _RANKED[method](rank)
-    config = (plan or RankPlan.uniform(model, rank=rank)).to_lora_config(model, **_PLANNED[method])
+    config = (plan or RankPlan.uniform(model, rank=rank)).to_lora_config(model, **_OPTIONS.get(method, {}))
     if faster:
         return FasterLayers(config, tuple(faster))
     return LoraPlus(config) if method == "lora+" else Adapter(config)
-
-
-def require_ranks(method: str, rank: int | None, plan: object | None) -> None:
-    """InputError unless the method is known and gets just the ranks that it takes."""
-    if method not in get_args(MethodName):
-        raise InputError(f"There is no method {method!r}; choose one of {', '.join(get_args(MethodName))}.")
-    if method in _PLANNED:
-        if (rank is None) == (plan is None):
-            raise InputError(f"Name the ranks of method {method}: one rank, or a rank plan (not both).")
-    elif plan is not None:
-        raise InputError(f"Method {method} takes no rank plan; {_instead(method)}.")
-    elif method in _RANKED and rank is None:
-        raise InputError(f"Name the rank of method {method}.")
-    elif method not in _RANKED and rank is not None:
-        raise InputError(f"Method {method} has no rank; leave it out.")
-    if rank is not None and rank < 1:
-        raise InputError(f"The rank must be at least 1; got {rank}.")
-
-
-def _instead(method: str) -> str:
-    return "give one rank" if method in _RANKED else "leave it out"
 
 
 def _ia3(model: PreTrainedModel) -> IA3Config:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, isfinite
-from typing import Literal
+from typing import Literal, get_args
 
 from circuitune.core.errors import InputError
 
@@ -12,8 +12,32 @@ Spacing = Literal["even", "log"]
 MethodName = Literal["full", "lora", "rslora", "dora", "lora+", "ia3", "adalora", "eva", "truncated"]
 """The ways to fine-tune; `tuning` says what each does."""
 
+PLANNED = ("lora", "rslora", "dora", "lora+")
+"""Methods that take one rank or a rank plan."""
+
+RANKED = ("adalora", "eva", "truncated")
+"""Methods that take one rank; the others have none."""
+
 LEARNING_RATES: dict[MethodName, float] = {"full": 8e-6, "ia3": 8e-3, "adalora": 8e-3, "lora+": 1.5e-4}
 """Peaks unlike LoRA's: the study's (reference paper, section 3), for LoRA+ half of LoRA's, as PEFT advises."""
+
+
+def require_ranks(method: str, rank: int | None, plan: object | None) -> None:
+    """InputError unless the method is known and gets just the ranks that it takes."""
+    if method not in get_args(MethodName):
+        raise InputError(f"There is no method {method!r}; choose one of {', '.join(get_args(MethodName))}.")
+    if method in PLANNED and (rank is None) == (plan is None):
+        raise InputError(f"Name the ranks of method {method}: either one rank or a rank plan.")
+    if method not in PLANNED and plan is not None:
+        raise InputError(
+            f"Method {method} takes no rank plan; {'give one rank' if method in RANKED else 'leave it out'}."
+        )
+    if method in RANKED and rank is None:
+        raise InputError(f"Name the rank of method {method}.")
+    if method not in (*PLANNED, *RANKED) and rank is not None:
+        raise InputError(f"Method {method} has no rank; leave it out.")
+    if rank is not None and rank < 1:
+        raise InputError(f"A rank must be at least 1; got {rank}.")
 
 
 @dataclass(frozen=True)
