@@ -93,6 +93,10 @@ BAD: dict[str, tuple[Change, str]] = {
         lambda study, registered: registered["rule"].update(tasks=3),
         "rule.tasks is 3, and there are 2 tasks",
     ),
+    "composition of nothing": (
+        lambda study, registered: registered["hypotheses"]["ratio"].update(measure="composition"),
+        "hypothesis ratio is of composition, and no task has one",
+    ),
     "tasks that are no mapping": (lambda study, registered: registered.update(tasks=[1]), "field tasks"),
 }
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from circuitune.core.chance_records import TunedCompositionRow
 from circuitune.core.records import ChangeRow, FaithfulnessRow, TransitionRow
 from circuitune.core.study_records import ClaimRow
 from circuitune.experiments.registration import Registration
@@ -15,6 +16,7 @@ from circuitune.experiments.verdicts import Tables, bca, holm, judge, sign_flip
 TASKS = ("one", "two", "three", "four")
 SETTINGS = {"epochs": 1, "learning_rate": 0.1, "batch_size": 8}
 SMALLEST = 0.5
+COMPOSED = {"parts": {"a": {"task": "a"}, "b": {"task": "b"}}}
 SIMULATED = 200
 
 
@@ -36,7 +38,8 @@ def registration(measure: str, role: str = "primary", seeds: int = 10, resamples
             "model": "none",
             "tuning": {"rank": 2, "seeds": list(range(seeds))},
             "discovery": {},
-            "tasks": {task: {"data": {"task": task}, "training": SETTINGS} for task in TASKS},
+            "tasks": {task: {"data": {"task": task}, "training": SETTINGS} for task in TASKS}
+            | {"two": {"data": {"task": "two"}, "training": SETTINGS, "composition": COMPOSED}},
             "hypotheses": {"it": hypothesis},
             "rule": {"level": 0.95, "alpha": 0.05, "seeds": 8, "tasks": 3, "resamples": resamples},
         }
@@ -121,6 +124,39 @@ def transitions(rates: Sequence[Sequence[float]]) -> Tables:
     return Tables(0.05, (), (), rows)
 
 
+def composition(unions: Sequence[float | None], parts: Sequence[float], random: Sequence[float]) -> Tables:
+    """A run whose unions are this faithful, by seed; every seed has the same parts and random draws."""
+    rows = [
+        TunedCompositionRow(
+            label=f"tune seed {seed}",
+            seed=seed,
+            task="composed",
+            kind=kind,
+            name=kind,
+            draw=draw,
+            share=share,
+            edges=10,
+            overlap=None,
+            jaccard=0.5,
+            metric="logit_diff",
+            value=0.0,
+            model=1.0,
+            corrupted=0.0,
+            normalized=value if share == 0.05 else 0.0,
+            normalized_low=None,
+            normalized_high=None,
+            reason="no effect" if value is None else "",
+            kl=0.0,
+            accuracy=1.0,
+        )
+        for seed, union in enumerate(unions)
+        for share in (0.05, 0.5)
+        for kind, values in (("union", [union]), ("part", parts), ("random", random), ("plain union", [5.0]))
+        for draw, value in enumerate(values)
+    ]
+    return Tables(0.05, (), (), (), rows)
+
+
 def noisy(measure: str, effect: float, seed: int, seeds: int = 10, noise: float = 0.1) -> dict[str, Tables]:
     """A study in which every task exceeds its null by ``effect``, but for noise that each seed of it has."""
     rng = np.random.default_rng(seed)
@@ -171,6 +207,25 @@ def test_a_sure_effect_below_the_smallest_is_supported_and_said_to_be_small():
     found = claim("slowing", noisy("slowing", 0.2, seed=1, noise=0.02))
     assert found.outcome == "supported"
     assert "though smaller than 0.5 on 4 of them" in found.sentence
+
+
+def test_a_union_is_held_against_its_best_control_of_equal_size():
+    draw = 0.02 * np.random.default_rng(0).standard_normal(10)
+    tables = {"two": composition([0.9 + float(e) for e in draw], parts=[0.2, 0.3], random=[0.0, 0.9])}
+    study = judge(registration("composition"), tables)
+    assert {row.null for row in study.effects} == {0.45}  # the mean of both draws, above each part
+    assert [row.task for row in study.tasks] == ["two"]  # no other task is composed
+    assert (study.claims[0].outcome, study.claims[0].final) == ("supported", True)
+    assert "though smaller than 0.5 on 1 of them" in study.claims[0].sentence
+
+
+def test_a_union_no_better_than_one_part_is_not_supported_and_an_undefined_one_is_left_out():
+    draw = 0.02 * np.random.default_rng(1).standard_normal(10)
+    tables = {"two": composition([0.3 + float(e) for e in draw], parts=[0.2, 0.3], random=[0.0, 0.1])}
+    assert claim("composition", tables).outcome == "not supported"
+    tables = {"two": composition([0.9, None, 0.8], parts=[0.2, 0.3], random=[0.0, 0.1])}
+    rows = judge(registration("composition"), tables).effects
+    assert [(row.difference is None, row.reason) for row in rows] == [(False, ""), (True, "no effect"), (False, "")]
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import { ChanceFigure } from "./figures/chance.tsx";
 import { ChangeFigure, TransitionsFigure } from "./figures/change.tsx";
 import { CircuitFigure } from "./figures/circuit.tsx";
 import { EdgesTable } from "./figures/edges.tsx";
+import { CompositionFigure, RobustnessFigure } from "./figures/generality.tsx";
 import { LayersFigure } from "./figures/layers.tsx";
 import { Making } from "./figures/making.tsx";
 import { MethodsFigure } from "./figures/methods.tsx";
@@ -67,11 +68,28 @@ export function App({ payload }: { payload: Payload }) {
         <Section id="contest" title="Does it help to place LoRA rank there?" findings={findings.contest}>
           <MethodsFigure rows={tables.methods} figure={10} />
         </Section>
+        <Generality tables={tables} findings={findings} />
         <Section id="making" title="How each number was made">
           <Making payload={payload} />
         </Section>
       </main>
     </>
+  );
+}
+
+/** Only in runs whose recipe asks. */
+function Generality({ tables, findings }: Pick<Payload, "tables" | "findings">) {
+  const { robustness, composition } = tables;
+  if (!robustness?.length && !composition?.length) return null;
+  return (
+    <Section
+      id="generality"
+      title="Does the circuit belong to the task?"
+      findings={[...findings.robust, ...findings.composition]}
+    >
+      {!!robustness?.length && <RobustnessFigure rows={robustness} figure={11} />}
+      {!!composition?.length && <CompositionFigure rows={composition} figure={12} />}
+    </Section>
   );
 }
 

@@ -27,6 +27,7 @@ interface LinesProps {
   label: string;
   yTitle: string;
   xTitle?: string;
+  point?: string; // what a reading calls its place
   write: (value: number) => string;
   writeTick?: (value: number) => string;
   domain: [number, number];
@@ -204,7 +205,7 @@ interface ReadingProps extends LinesProps {
 }
 
 /** The values under the pointer. */
-function Reading({ lines, at, x, y, width, height, write }: ReadingProps) {
+function Reading({ lines, at, x, y, width, height, write, point = "step" }: ReadingProps) {
   const found = lines.flatMap((line) => {
     const point = line.points.find((candidate) => candidate.x === at);
     return point && point.y !== null ? [{ line, value: point.y }] : [];
@@ -221,7 +222,7 @@ function Reading({ lines, at, x, y, width, height, write }: ReadingProps) {
       ))}
       <rect x={corner} y={28} width={boxWidth} height={boxHeight} rx={3} />
       <text x={corner + 8} y={43}>
-        step {count(at)}
+        {point} {count(at)}
       </text>
       {found.map(({ line, value }, i) => (
         <text key={line.name} x={corner + 8} y={58 + 15 * i} fill={line.colour}>

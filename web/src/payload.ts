@@ -226,8 +226,55 @@ export interface Tables {
   stability: StabilityRow[] | null;
   layer_frequency: LayerFrequencyRow[] | null;
   rules: RuleRow[] | null;
+  robustness: RobustnessRow[] | null;
+  composition: CompositionRow[] | null;
   causal: CausalRow[] | null;
   roles: HeadRoleRow[] | null;
+}
+
+export interface RobustnessRow {
+  label: string;
+  seed: number;
+  model: "before" | "after" | "random";
+  kind: "noise" | "parts";
+  level: number | null;
+  pairs: number;
+  comparisons: number;
+  edge_jaccard: number;
+  edge_low: number;
+  edge_high: number;
+  node_jaccard: number;
+}
+
+export interface CompositionRow {
+  label: string;
+  seed: number;
+  task: string;
+  kind:
+    | "whole"
+    | "union"
+    | "plain union"
+    | "intersection"
+    | "plain intersection"
+    | "part"
+    | "unrelated"
+    | "random";
+  name: string;
+  draw: number;
+  share: number;
+  edges: number;
+  overlap: number | null;
+  jaccard: number;
+  metric: string;
+  value: number;
+  model: number;
+  corrupted: number;
+  normalized: number | null;
+  normalized_low: number | null;
+  normalized_high: number | null;
+  reason: string;
+  kl: number;
+  accuracy: number;
 }
 
 /** One circuit of the run; `blob` names the data block with its scores and edges (binary.ts). */
@@ -270,6 +317,8 @@ export interface Findings {
   chance: string[];
   cautions: string[];
   causal: string[];
+  robust: string[];
+  composition: string[];
   where: string[];
   contest: string[];
 }

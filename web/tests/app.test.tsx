@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { renderToString } from "preact-render-to-string";
 import { App } from "../src/app.tsx";
 import { parsePayload } from "../src/payload.ts";
-import { change, method, NO_TABLES, payload } from "./rows.ts";
+import { change, method, NO_TABLES, payload, robustness } from "./rows.ts";
 
 test("a run without tables says for each figure what is missing", () => {
   const html = renderToString(<App payload={payload({})} />);
@@ -40,9 +40,11 @@ test("findings are shown as they were reached, above their figures", () => {
   const findings = {
     ...{ training: ["It learned."], changes: ["It changed."], cautions: ["Beware."] },
     ...{ chance: ["More than chance."], causal: ["It passes through."] },
+    ...{ robust: ["Other pairs, other edges."], composition: ["The union does less."] },
     ...{ where: ["There."], contest: ["No better."] },
   };
-  const html = renderToString(<App payload={payload({ findings })} />);
+  const tables = { ...NO_TABLES, robustness: [robustness({})] };
+  const html = renderToString(<App payload={payload({ findings, tables })} />);
   for (const text of Object.values(findings).flat()) assert.ok(html.includes(`<p>${text}</p>`), text);
   assert.ok(html.indexOf("It changed.") < html.indexOf('id="change"'));
 });

@@ -4,10 +4,12 @@ import type {
   CausalRow,
   ChanceRow,
   ChangeRow,
+  CompositionRow,
   EdgeRow,
   GraphRecord,
   MethodRow,
   Payload,
+  RobustnessRow,
   Tables,
 } from "../src/payload.ts";
 
@@ -27,6 +29,8 @@ export const NO_TABLES: Tables = {
   stability: null,
   layer_frequency: null,
   rules: null,
+  robustness: null,
+  composition: null,
   causal: null,
   roles: null,
 };
@@ -124,13 +128,49 @@ export function causal(part: Partial<CausalRow>): CausalRow {
   };
 }
 
+export function robustness(part: Partial<RobustnessRow>): RobustnessRow {
+  return {
+    ...{
+      label: "tune seed 0",
+      seed: 0,
+      model: "after",
+      kind: "noise",
+      level: 0.1,
+      pairs: 200,
+      comparisons: 3,
+    },
+    ...{ edge_jaccard: 0.7, edge_low: 0.65, edge_high: 0.75, node_jaccard: 0.9 },
+    ...part,
+  };
+}
+
+export function composition(part: Partial<CompositionRow>): CompositionRow {
+  return {
+    ...{
+      label: "tune seed 0",
+      seed: 0,
+      task: "two_step",
+      kind: "union",
+      name: "a + b",
+      draw: 0,
+      share: 0.05,
+    },
+    ...{ edges: 300, overlap: 0.5, jaccard: 0.3, metric: "logit_diff", value: 2, model: 3, corrupted: -3 },
+    ...{ normalized: 0.8, normalized_low: 0.7, normalized_high: 0.9, reason: "", kl: 0.1, accuracy: 0.9 },
+    ...part,
+  };
+}
+
 export function payload(part: Partial<Payload>): Payload {
   return {
     run: "test",
     title: "A test",
     sentences: ["One sentence."],
     notes: [],
-    findings: { training: [], changes: [], chance: [], cautions: [], causal: [], where: [], contest: [] },
+    findings: {
+      ...{ training: [], changes: [], chance: [], cautions: [], causal: [] },
+      ...{ robust: [], composition: [], where: [], contest: [] },
+    },
     problems: [],
     tables: NO_TABLES,
     counts: {},

@@ -5,7 +5,7 @@ As in `records`: frozen, closed, finite, one CSV per row model. ``label`` names 
 
 from typing import Literal
 
-from circuitune.core.mechanism_records import CausalRow, HeadRoleRow
+from circuitune.core.mechanism_records import CausalRow, CompositionRow, HeadRoleRow, TopOverlapRow
 from circuitune.core.records import Kind, Record
 
 ChanceRole = Literal["change", "seed", "split", "random-init", "rewired", "random"]
@@ -202,6 +202,50 @@ class TunedRoleRow(HeadRoleRow):
 
     label: str
     seed: int
+
+
+class RobustnessRow(Record):
+    """robustness.csv: how alike the circuits of one model are that other pairs of the task give.
+
+    ``kind`` "noise": the circuit of ``pairs`` pairs against that with a share ``level`` of them resampled, one
+    comparison per draw; "parts": every two of several disjoint parts of ``pairs`` pairs each. ``edge_low`` and
+    ``edge_high`` are the least and the most alike.
+    """
+
+    label: str
+    seed: int
+    model: Literal["before", "after", "random"]
+    kind: Literal["noise", "parts"]
+    level: float | None
+    pairs: int
+    comparisons: int
+    edge_jaccard: float
+    edge_low: float
+    edge_high: float
+    node_jaccard: float
+
+
+class TunedCompositionRow(CompositionRow):
+    """composition.csv of a run: with the fine-tuning it belongs to."""
+
+    label: str
+    seed: int
+
+
+class TunedTopOverlapRow(TopOverlapRow):
+    """composition_overlap.csv of a run: with the fine-tuning it belongs to."""
+
+    label: str
+    seed: int
+
+
+class CompositionRecord(Record):
+    """composition.json: what the united circuits do, in words."""
+
+    format: Literal[1] = 1
+    label: str
+    seed: int
+    sentence: str
 
 
 class AnalysisRecord(Record):

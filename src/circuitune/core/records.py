@@ -200,7 +200,8 @@ class FindingsRecord(Record):
     """What the tables show, in sentences, by the section of the report that shows them.
 
     ``cautions`` say how far those on changes carry; ``chance`` holds changes against intervals and nulls; ``causal``
-    says whether the gain passes through the changed edges.
+    says whether the gain passes through the changed edges; ``robust`` and ``composition`` are empty where the recipe
+    does not ask.
     """
 
     training: list[str] = Field(default_factory=list[str])
@@ -208,6 +209,8 @@ class FindingsRecord(Record):
     cautions: list[str] = Field(default_factory=list[str])
     chance: list[str] = Field(default_factory=list[str])
     causal: list[str] = Field(default_factory=list[str])
+    robust: list[str] = Field(default_factory=list[str])
+    composition: list[str] = Field(default_factory=list[str])
     where: list[str] = Field(default_factory=list[str])
     contest: list[str] = Field(default_factory=list[str])
 

@@ -8,7 +8,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from circuitune.core.errors import InputError
 from circuitune.experiments.inputs import load_pinned
-from circuitune.experiments.specs import AnalyseSpec, DiscoverSpec, JobSpec, TrainSpec
+from circuitune.experiments.specs import (
+    AnalyseSpec,
+    ComposeSpec,
+    DiscoverSpec,
+    JobSpec,
+    RobustnessSpec,
+    TrainSpec,
+)
 from circuitune.experiments.store import JobFolder
 from circuitune.models.encoding import EncodedPairs, encode
 from circuitune.models.loading import peft_quiet
@@ -17,9 +24,10 @@ from circuitune.tasks.pairs import PairSet
 PLAN = "circuit_plan.json"
 PAIRS = "pairs.json"
 ANALYSIS = "analysis.json"
+COMPOSITION = "composition.json"
 
 
-def row_label(spec: TrainSpec | DiscoverSpec | AnalyseSpec) -> str:
+def row_label(spec: TrainSpec | DiscoverSpec | AnalyseSpec | RobustnessSpec | ComposeSpec) -> str:
     """The name of a fine-tuning in the tables, such as ``tune seed 0`` or ``random 2 seed 0``."""
     draw = f" {spec.ranks.draw}" if isinstance(spec, TrainSpec) and spec.arm == "random" else ""
     return f"{spec.arm}{draw} seed {spec.seed}"
@@ -41,15 +49,24 @@ def load(job: JobFolder, spec: JobSpec) -> tuple[PreTrainedModel, PreTrainedToke
     return load_pinned(recipe.model, recipe.revision, spec.model)
 
 
-def encoded(job: JobFolder, part: str, count: int, metric: str, tokenizer: PreTrainedTokenizerBase) -> EncodedPairs:
+def encoded(
+    job: JobFolder, part: str, count: int, metric: str, tokenizer: PreTrainedTokenizerBase, role: str = "pairs"
+) -> EncodedPairs:
     """At most ``count`` pairs of a part; for the logit difference only those with a wrong answer."""
-    pairs = job.pairs(part)
+    return encode(usable(job.pairs(part, role), metric).sample(count), tokenizer)
+
+
+def usable(pairs: PairSet, metric: str) -> PairSet:
+    """The pairs that a metric can be taken of; InputError where there is none."""
     if metric == "logit_diff":
         kept = tuple(pair for pair in pairs if pair.wrong is not None)
         pairs = PairSet(pairs.name, kept, pairs.part, pairs.settings)
     if not len(pairs):
-        raise InputError(f"The {part} part has no usable pair for {metric}; add rows, or set discovery.metric to kl.")
-    return encode(pairs.sample(count), tokenizer)
+        raise InputError(
+            f"The {pairs.part} part of {pairs.name} has no usable pair for {metric}; "
+            "add rows, or set discovery.metric to kl."
+        )
+    return pairs
 
 
 def adapted(base: PreTrainedModel, checkpoint: Path) -> PeftModel:

@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
-from circuitune.core.chance_records import AnalysisRecord, ChanceRow, ChangedRow, StabilityRow, VerdictRow
+from circuitune.core.chance_records import (
+    AnalysisRecord,
+    ChanceRow,
+    ChangedRow,
+    RobustnessRow,
+    StabilityRow,
+    VerdictRow,
+)
 from circuitune.experiments.findings import span, times
 
 _MEASURES = {"edge_rate": "Edges", "node_rate": "Nodes", "ratio": "Change of edges over change of nodes"}
@@ -92,3 +99,28 @@ def _similar(values: Sequence[float]) -> str:
 def causal(records: Sequence[AnalysisRecord]) -> list[str]:
     """The causal check of every fine-tuning."""
     return [f"{record.label}: {record.causal}" for record in records]
+
+
+_MODELS = {"before": "before", "after": "after", "random": "with random weights"}
+
+
+def robust(rows: Sequence[RobustnessRow]) -> str:
+    """How alike the circuits are that other pairs of the task give: least and most noise, and disjoint parts."""
+    levels = sorted({row.level for row in rows if row.level is not None})
+    said = [
+        _noise([row for row in rows if row.level == level]) for level in dict.fromkeys((*levels[:1], *levels[-1:]))
+    ]
+    parts = [row for row in rows if row.kind == "parts"]
+    said.append(f"between disjoint parts of {parts[0].pairs} pairs {_by_model(parts)}")
+    return f"Jaccard similarity of the circuits that other pairs of the task give: {'; '.join(said)}."
+
+
+def _noise(rows: Sequence[RobustnessRow]) -> str:
+    return f"with {rows[0].level:.0%} of {rows[0].pairs} pairs resampled {_by_model(rows)}"
+
+
+def _by_model(rows: Sequence[RobustnessRow]) -> str:
+    return ", ".join(
+        f"{_similar([row.edge_jaccard for row in rows if row.model == model])} {said}"
+        for model, said in _MODELS.items()
+    )

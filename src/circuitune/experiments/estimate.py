@@ -3,8 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from circuitune.dynamics.composition import SHARES
 from circuitune.experiments.recipe import DiscoveryRecipe
-from circuitune.experiments.specs import AnalyseSpec, JobSpec, PairsSpec, TrainSpec, folder_name
+from circuitune.experiments.specs import (
+    AnalyseSpec,
+    ComposeSpec,
+    JobSpec,
+    PairsSpec,
+    RobustnessSpec,
+    TrainSpec,
+    folder_name,
+)
 
 START = 8.0
 """Seconds until a worker has imported everything and loaded a small model."""
@@ -34,6 +43,10 @@ def weight(spec: JobSpec, specs: Sequence[JobSpec], size: Size) -> float:
         return START + spec.training.epochs * size.rows * (3 * passed + ROW)
     if isinstance(spec, AnalyseSpec):
         return START + passed * _analysis_passes(spec) + RESAMPLED * spec.analysis.resamples
+    if isinstance(spec, RobustnessSpec):
+        return START + passed * _robustness_passes(spec)
+    if isinstance(spec, ComposeSpec):
+        return START + passed * _composition_passes(spec)
     training = next(other for other in specs if folder_name(other) == spec.inputs["training"])
     assert isinstance(training, TrainSpec)
     return START + (training.training.checkpoints + 1) * passed * _passes(spec.discovery)
@@ -50,6 +63,21 @@ def _analysis_passes(spec: AnalyseSpec) -> int:
     how, steps = spec.discovery, 1 if spec.discovery.method == "eap" else spec.discovery.steps
     maps = (2 + spec.analysis.random_models) * how.pairs * (2 + 3 * steps)
     return maps + 2 * how.evaluation_pairs * (2 + 4 * (spec.analysis.draws + 2))
+
+
+def _robustness_passes(spec: RobustnessSpec) -> int:
+    """Forward passes of three models over one prompt of the pairs, their replacements and the disjoint parts."""
+    how, steps = spec.robustness, 1 if spec.discovery.method == "eap" else spec.discovery.steps
+    noisy = 1 + how.draws * max(how.noise) if how.noise else 0
+    return round(3 * (noisy + how.parts) * spec.discovery.pairs * (2 + 3 * steps))
+
+
+def _composition_passes(spec: ComposeSpec) -> int:
+    """Forward passes over one prompt of the other tasks' maps, and of every united circuit and control."""
+    how, steps = spec.discovery, 1 if spec.discovery.method == "eap" else spec.discovery.steps
+    others = len(spec.parts) + len(spec.unrelated)
+    circuits = len(SHARES) * (5 + others + spec.draws)
+    return others * how.pairs * (2 + 3 * steps) + how.evaluation_pairs * (2 + 4 * circuits)
 
 
 def estimate(missing: Sequence[JobSpec], specs: Sequence[JobSpec], workers: int, size: Size) -> float:

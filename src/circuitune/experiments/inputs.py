@@ -19,6 +19,7 @@ from circuitune.models.loading import NANO, NANO_FOLDER, load
 from circuitune.tasks.checks import Checked, check
 from circuitune.tasks.files import read_pairs
 from circuitune.tasks.pairs import PairSet
+from circuitune.tasks.perturb import perturbed
 from circuitune.tasks.registry import task
 from circuitune.tasks.tokens import prompt_ids
 
@@ -50,16 +51,27 @@ def freeze(recipe: Recipe) -> Frozen:
     folder = Path(recipe.model)
     name = str(folder.resolve()) if recipe.model != NANO and folder.exists() else recipe.model
     model = reference(name, recipe.revision)
-    source, data = recipe.data.file, recipe.data
     copies: dict[str, Path] = {}
-    if source is not None:
-        path = Path(source)
-        if not path.is_file():
-            raise InputError(f"{source} is no file; give a CSV or JSONL file of pairs.")
-        inside = f"inputs/{sha256_file(path)[:12]}/{path.name}"
-        copies[inside] = path
-        data = data.model_copy(update={"file": inside})
-    return Frozen(recipe.model_copy(update={"model": name, "data": data}), model, copies)
+    changes: dict[str, object] = {"model": name, "data": _pinned(recipe.data, copies)}
+    if recipe.composition is not None:
+        others = {
+            field: {name: _pinned(data, copies) for name, data in getattr(recipe.composition, field).items()}
+            for field in ("parts", "unrelated")
+        }
+        changes["composition"] = recipe.composition.model_copy(update=others)
+    return Frozen(recipe.model_copy(update=changes), model, copies)
+
+
+def _pinned(data: DataRecipe, copies: dict[str, Path]) -> DataRecipe:
+    """The same data with a file's path inside the run folder; the file is added to ``copies``."""
+    if data.file is None:
+        return data
+    path = Path(data.file)
+    if not path.is_file():
+        raise InputError(f"{data.file} is no file; give a CSV or JSONL file of pairs.")
+    inside = f"inputs/{sha256_file(path)[:12]}/{path.name}"
+    copies[inside] = path
+    return data.model_copy(update={"file": inside})
 
 
 def reference(name: str, revision: str | None) -> ModelRef:
@@ -204,16 +216,33 @@ def validate(frozen: Frozen, run: Path) -> Size:
         InputError: whatever is wrong with them, or with the recipe for this model.
     """
     recipe = frozen.recipe
-    if recipe.data.file is None:
-        read(recipe.data, run)  # an unknown task is found before the model is loaded
+    for data in (recipe.data, *recipe.other_data.values()):
+        if data.file is None:
+            read(data, run)  # an unknown task is found before the model is loaded
     model, tokenizer = load_whole(recipe.model, recipe.revision)
     require_layers(recipe, anatomy_of(model).layers)
-    original = frozen.files.get(recipe.data.file) if recipe.data.file is not None else None
-    data = recipe.data.model_copy(update={"file": str(original.resolve())}) if original else recipe.data
-    pairs = prepare(data, run, model, tokenizer).pairs
-    metric_for(pairs, recipe.discovery.metric)
+    pairs = _usable(recipe.data, frozen, run, model, tokenizer)
+    for data in recipe.other_data.values():
+        _usable(data, frozen, run, model, tokenizer)
+    _require_noise(recipe, pairs, tokenizer)
     rows = len(pairs.split("train"))
     return _size(size_of(model, pairs, tokenizer), min(rows, recipe.training.rows or rows))
+
+
+def _usable(data: DataRecipe, frozen: Frozen, run: Path, model: Model, tokenizer: PreTrainedTokenizerBase) -> PairSet:
+    """The pairs as a job will have them, from where the user has the file."""
+    original = frozen.files.get(data.file) if data.file is not None else None
+    placed = data.model_copy(update={"file": str(original.resolve())}) if original else data
+    pairs = prepare(placed, run, model, tokenizer).pairs
+    metric_for(pairs, frozen.recipe.discovery.metric)
+    return pairs
+
+
+def _require_noise(recipe: Recipe, pairs: PairSet, tokenizer: PreTrainedTokenizerBase) -> None:
+    """InputError where the pairs cannot be resampled as far as the recipe asks."""
+    how = recipe.robustness
+    if how is not None and how.noise:
+        perturbed(pairs.split("circuit").sample(recipe.discovery.pairs), max(how.noise), tokenizer=tokenizer)
 
 
 def recall(frozen: Frozen, pairs: PairsRecord) -> Size:

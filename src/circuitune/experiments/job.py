@@ -31,8 +31,17 @@ from circuitune.core.records import (
 )
 from circuitune.experiments.analysis import analyse
 from circuitune.experiments.artefacts import PAIRS, PLAN, adapted, by_step, encoded, load, move_to, row_label, step_of
+from circuitune.experiments.generality import composition, robustness
 from circuitune.experiments.inputs import critical_count, metric_for, prepare, size_of
-from circuitune.experiments.specs import DiscoverSpec, JobSpec, PairsSpec, RankSpec, TrainSpec
+from circuitune.experiments.specs import (
+    AnalyseSpec,
+    DiscoverSpec,
+    JobSpec,
+    PairsSpec,
+    RankSpec,
+    RobustnessSpec,
+    TrainSpec,
+)
 from circuitune.experiments.store import JobFolder, locked
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.encoding import EncodedPairs
@@ -70,8 +79,12 @@ def _work(job: JobFolder, spec: JobSpec) -> None:
         train(job, spec)
     elif isinstance(spec, DiscoverSpec):
         discover(job, spec)
-    else:
+    elif isinstance(spec, AnalyseSpec):
         analyse(job, spec)
+    elif isinstance(spec, RobustnessSpec):
+        robustness(job, spec)
+    else:
+        composition(job, spec)
 
 
 def make_pairs(job: JobFolder, spec: PairsSpec) -> None:

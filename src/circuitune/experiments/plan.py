@@ -1,19 +1,22 @@
 """From a recipe to its jobs, in an order in which every job comes after its inputs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from circuitune.experiments.recipe import ContestRecipe, Recipe
+from circuitune.experiments.recipe import ContestRecipe, DataRecipe, Recipe
 from circuitune.experiments.specs import (
     AnalyseSpec,
     Arm,
+    ComposeSpec,
     DiscoverSpec,
     JobSpec,
     ModelRef,
     PairsSpec,
     RankSpec,
+    RobustnessSpec,
     TrainSpec,
     folder_name,
+    pairs_role,
 )
 
 
@@ -25,6 +28,9 @@ class Plan:
     tuning: tuple[TrainSpec, ...]
     tuning_circuits: tuple[DiscoverSpec, ...]
     analyses: tuple[AnalyseSpec, ...]
+    robustness: tuple[RobustnessSpec, ...]
+    other_pairs: tuple[PairsSpec, ...]
+    compositions: tuple[ComposeSpec, ...]
     phase1: tuple[TrainSpec, ...]
     phase1_circuits: tuple[DiscoverSpec, ...]
     methods: tuple[TrainSpec, ...]
@@ -34,28 +40,22 @@ class Plan:
         """Phase 1 first: five methods wait for it, and only the circuits wait for the tuning."""
         return (
             self.pairs,
+            *self.other_pairs,
             *self.phase1,
             *self.tuning,
             *self.phase1_circuits,
             *self.methods,
             *self.tuning_circuits,
             *self.analyses,
+            *self.robustness,
+            *self.compositions,
         )
 
 
 def plan(recipe: Recipe, model: ModelRef) -> Plan:
     """All jobs of a recipe for a model; the same recipe and model always give the same folder names."""
     training = recipe.training
-    pairs = PairsSpec(
-        label="pairs",
-        stage="report",
-        model=model,
-        data=recipe.data,
-        metric=recipe.discovery.metric,
-        rows=training.rows,
-        test_rows=training.test_rows,
-        registration=recipe.registration,
-    )
+    pairs = _pairs(recipe, model, "pairs", recipe.data, rows=training.rows, test_rows=training.test_rows)
     uniform = RankSpec(kind="uniform", rank=recipe.tuning.rank)
     tuning = tuple(_train(recipe, model, pairs, "tune", seed, uniform) for seed in recipe.tuning.seeds)
     contest = recipe.contest
@@ -68,7 +68,40 @@ def plan(recipe: Recipe, model: ModelRef) -> Plan:
     )
     circuits = tuple(_discover(recipe, model, pairs, job) for job in tuning)
     analyses = tuple(_analyse(recipe, model, pairs, job) for job in tuning)
-    return Plan(pairs, tuning, circuits, analyses, phase1, phase1_circuits, methods)
+    others = {name: _pairs(recipe, model, f"pairs-{name}", data) for name, data in recipe.other_data.items()}
+    return Plan(
+        pairs=pairs,
+        tuning=tuning,
+        tuning_circuits=circuits,
+        analyses=analyses,
+        robustness=tuple(_robustness(recipe, model, pairs, tuning)),
+        other_pairs=tuple(others.values()),
+        compositions=tuple(_compositions(recipe, model, pairs, others, circuits)),
+        phase1=phase1,
+        phase1_circuits=phase1_circuits,
+        methods=methods,
+    )
+
+
+def _pairs(
+    recipe: Recipe,
+    model: ModelRef,
+    label: str,
+    data: DataRecipe,
+    *,
+    rows: int | None = None,
+    test_rows: int | None = None,
+) -> PairsSpec:
+    return PairsSpec(
+        label=label,
+        stage="report",
+        model=model,
+        data=data,
+        metric=recipe.discovery.metric,
+        rows=rows,
+        test_rows=test_rows,
+        registration=recipe.registration,
+    )
 
 
 def _phase1(recipe: Recipe, model: ModelRef, pairs: PairsSpec, contest: ContestRecipe) -> Iterator[TrainSpec]:
@@ -152,3 +185,47 @@ def _analyse(recipe: Recipe, model: ModelRef, pairs: PairsSpec, training: TrainS
         critical_layers=recipe.critical_layers,
         registration=recipe.registration,
     )
+
+
+def _robustness(
+    recipe: Recipe, model: ModelRef, pairs: PairsSpec, trainings: Sequence[TrainSpec]
+) -> Iterator[RobustnessSpec]:
+    for training in trainings if recipe.robustness else ():
+        assert recipe.robustness is not None
+        yield RobustnessSpec(
+            label=training.label.replace("train-", "robustness-"),
+            stage=training.stage,
+            inputs={"pairs": folder_name(pairs), "training": folder_name(training)},
+            model=model,
+            arm=training.arm,
+            seed=training.seed,
+            discovery=recipe.discovery,
+            robustness=recipe.robustness,
+            registration=recipe.registration,
+        )
+
+
+def _compositions(
+    recipe: Recipe,
+    model: ModelRef,
+    pairs: PairsSpec,
+    others: Mapping[str, PairsSpec],
+    circuits: Sequence[DiscoverSpec],
+) -> Iterator[ComposeSpec]:
+    named = {pairs_role(name): folder_name(spec) for name, spec in others.items()}
+    for job in circuits if recipe.composition else ():
+        assert recipe.composition is not None
+        own = {"pairs": folder_name(pairs), "training": job.inputs["training"], "circuits": folder_name(job)}
+        yield ComposeSpec(
+            label=job.label.replace("circuits-", "composition-"),
+            stage=job.stage,
+            inputs={**own, **named},
+            model=model,
+            arm=job.arm,
+            seed=job.seed,
+            discovery=recipe.discovery,
+            parts=tuple(recipe.composition.parts),
+            unrelated=tuple(recipe.composition.unrelated),
+            draws=recipe.composition.draws,
+            registration=recipe.registration,
+        )

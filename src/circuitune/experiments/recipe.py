@@ -113,6 +113,32 @@ class AnalysisRecipe(Record):
     heads: int = Field(default=10, ge=1)
 
 
+class RobustnessRecipe(Record):
+    """How the circuits before, after and of a random model hold when other pairs of the task are taken.
+
+    ``noise``: shares of the pairs that are resampled, each ``draws`` times (empty: none, for data of one's own, which
+    does not say how it is resampled). ``parts``: the circuit split is divided into so many.
+    """
+
+    noise: tuple[Share, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    draws: int = Field(default=3, ge=1)
+    parts: int = Field(default=5, ge=2)
+
+
+class CompositionRecipe(Record):
+    """Tasks that the run's task is composed of, and ``unrelated`` ones as a control; ``draws`` of random edges."""
+
+    parts: Annotated[dict[Name, DataRecipe], Field(min_length=2)]
+    unrelated: dict[Name, DataRecipe] = Field(default_factory=dict[str, DataRecipe])
+    draws: int = Field(default=5, ge=1)
+
+    @model_validator(mode="after")
+    def _different(self) -> "CompositionRecipe":
+        if twice := self.parts.keys() & self.unrelated.keys():
+            raise ValueError(f"{min(twice)} is both a part and unrelated")
+        return self
+
+
 class ContestRecipe(Record):
     """CircuitLoRA beside its rivals of equal size: uniform ranks, and critical layers drawn at random.
 
@@ -140,7 +166,7 @@ class Recipe(Record):
     """Everything a run does; two runs of equal recipes make equal artefacts.
 
     ``registration`` is the sha256 of the file in which a study said beforehand what it expects; ``contest`` None
-    leaves out phase 1 and the comparison of methods.
+    leaves out phase 1 and the comparison of methods, ``robustness`` and ``composition`` None these two questions.
     """
 
     format: Literal[1] = 1
@@ -153,7 +179,15 @@ class Recipe(Record):
     tuning: TuningRecipe
     discovery: DiscoveryRecipe
     analysis: AnalysisRecipe = AnalysisRecipe()
+    robustness: RobustnessRecipe | None = None
+    composition: CompositionRecipe | None = None
     contest: ContestRecipe | None = None
+
+    @property
+    def other_data(self) -> dict[str, DataRecipe]:
+        """The data of the tasks beside the run's own, by name."""
+        composition = self.composition
+        return {**composition.parts, **composition.unrelated} if composition else {}
 
     @property
     def critical_layers(self) -> int | None:

@@ -12,6 +12,7 @@ from circuitune.core.errors import InputError
 from circuitune.core.manifest import sha256_bytes
 from circuitune.core.records import Record
 from circuitune.experiments.recipe import (
+    CompositionRecipe,
     DataRecipe,
     DiscoveryRecipe,
     Name,
@@ -24,7 +25,7 @@ from circuitune.experiments.recipe import (
     validated,
 )
 
-Measure = Literal["faithfulness", "ratio", "edge_rate", "slowing"]
+Measure = Literal["faithfulness", "ratio", "edge_rate", "slowing", "composition"]
 
 
 class Hypothesis(Record):
@@ -56,7 +57,7 @@ class Rule(Record):
 
     ``level`` of the intervals; from ``seeds`` on there are intervals by bootstrap (``resamples``) and p values, and
     verdicts; a task speaks for the claim where its interval lies above 0 and p after Holm is below ``alpha``;
-    ``tasks`` that many decide.
+    ``tasks`` that many decide (all of them, where a hypothesis speaks of fewer).
     """
 
     level: float = Field(gt=0.5, lt=1)
@@ -67,10 +68,11 @@ class Rule(Record):
 
 
 class TaskPlan(Record):
-    """How one task is made and trained on."""
+    """How one task is made and trained on, and what it is composed of."""
 
     data: DataRecipe
     training: TrainingRecipe
+    composition: CompositionRecipe | None = None
 
 
 class Registration(Record):
@@ -91,7 +93,15 @@ class Registration(Record):
     def _enough_tasks(self) -> "Registration":
         if self.rule.tasks > len(self.tasks):
             raise ValueError(f"rule.tasks is {self.rule.tasks}, and there are {len(self.tasks)} tasks")
+        for name, hypothesis in self.hypotheses.items():
+            if not self.tasks_of(hypothesis):
+                raise ValueError(f"hypothesis {name} is of composition, and no task has one")
         return self
+
+    def tasks_of(self, hypothesis: Hypothesis) -> tuple[str, ...]:
+        """The tasks that a hypothesis speaks of: of composition, those that are composed; else all."""
+        composed = tuple(name for name, plan in self.tasks.items() if plan.composition is not None)
+        return composed if hypothesis.measure == "composition" else tuple(self.tasks)
 
 
 def load_registration(path: Path) -> tuple[Registration, str]:
@@ -128,6 +138,7 @@ def require_registered(registration: Registration, name: str, recipe: Recipe, wh
         ("model", recipe.model, registration.model),
         ("data", recipe.data, plan.data),
         ("training", recipe.training, plan.training),
+        ("composition", recipe.composition, plan.composition),
         ("tuning.rank", recipe.tuning.rank, registration.tuning.rank),
         ("discovery", recipe.discovery, registration.discovery),
     ):

@@ -11,7 +11,13 @@ from pydantic import Field
 
 from circuitune.core.manifest import digest
 from circuitune.core.records import Record
-from circuitune.experiments.recipe import AnalysisRecipe, DataRecipe, DiscoveryRecipe, TrainingRecipe
+from circuitune.experiments.recipe import (
+    AnalysisRecipe,
+    DataRecipe,
+    DiscoveryRecipe,
+    RobustnessRecipe,
+    TrainingRecipe,
+)
 
 NUMERICS = 3
 """Raised by hand whenever a change of the code changes any job's numbers: every job is then stale."""
@@ -102,7 +108,38 @@ class AnalyseSpec(_Spec):
     critical_layers: int | None
 
 
-JobSpec = Annotated[PairsSpec | TrainSpec | DiscoverSpec | AnalyseSpec, Field(discriminator="kind")]
+class RobustnessSpec(_Spec):
+    """Find circuits again with other pairs of the task. Inputs: ``pairs``, ``training``."""
+
+    kind: Literal["robustness"] = "robustness"
+    model: ModelRef
+    arm: Arm
+    seed: int
+    discovery: DiscoveryRecipe
+    robustness: RobustnessRecipe
+
+
+class ComposeSpec(_Spec):
+    """Unite the circuits of other tasks. Inputs: ``pairs``, ``training``, ``circuits``, and every task's pairs."""
+
+    kind: Literal["compose"] = "compose"
+    model: ModelRef
+    arm: Arm
+    seed: int
+    discovery: DiscoveryRecipe
+    parts: tuple[str, ...]
+    unrelated: tuple[str, ...]
+    draws: int
+
+
+JobSpec = Annotated[
+    PairsSpec | TrainSpec | DiscoverSpec | AnalyseSpec | RobustnessSpec | ComposeSpec, Field(discriminator="kind")
+]
+
+
+def pairs_role(name: str) -> str:
+    """The role of the pairs of another task among a job's inputs."""
+    return f"pairs-{name}"
 
 
 def folder_name(spec: JobSpec) -> str:
@@ -115,7 +152,8 @@ def folder_name(spec: JobSpec) -> str:
 def title(spec: JobSpec) -> str:
     """What the job does, in a few words for people."""
     if isinstance(spec, PairsSpec):
-        return "pairs: read, check and split"
+        other = spec.label.removeprefix("pairs").removeprefix("-")
+        return f"pairs{f' of {other}' if other else ''}: read, check and split"
     arm = {
         "tune": "tuning",
         "phase1": "phase 1",
@@ -124,5 +162,11 @@ def title(spec: JobSpec) -> str:
         "random": "random layers",
     }[spec.arm]
     draw = f", draw {spec.ranks.draw}" if isinstance(spec, TrainSpec) and spec.arm == "random" else ""
-    verb = {"train": "train", "discover": "circuits", "analyse": "chance"}[spec.kind]
+    verb = {
+        "train": "train",
+        "discover": "circuits",
+        "analyse": "chance",
+        "robustness": "robustness",
+        "compose": "composition",
+    }[spec.kind]
     return f"{verb}: {arm}{draw}, seed {spec.seed}"

@@ -24,9 +24,11 @@ from circuitune.experiments.recipe import Recipe, load_recipe, to_yaml
 from circuitune.experiments.specs import (
     NUMERICS,
     AnalyseSpec,
+    ComposeSpec,
     DiscoverSpec,
     JobSpec,
     PairsSpec,
+    RobustnessSpec,
     TrainSpec,
     folder_name,
 )
@@ -129,11 +131,11 @@ class JobFolder:
             raise InputError(f"{self.folder.name} needs {job.folder.name}, which is not complete; run that first.")
         return job
 
-    def pairs(self, part: str) -> PairSet:
-        """One split of the run's pairs; a job of stage ``tune`` never gets the test split."""
+    def pairs(self, part: str, role: str = "pairs") -> PairSet:
+        """One split of the run's pairs (or of an input's); a job of stage ``tune`` never gets the test split."""
         if part == "test" and self.spec.stage == "tune":
             raise InputError(f"{self.folder.name} decides a setting, so it cannot read the test split.")
-        return PairSet.from_jsonl(self.input("pairs").folder / f"{part}.jsonl")
+        return PairSet.from_jsonl(self.input(role).folder / f"{part}.jsonl")
 
     def clear(self) -> None:
         """Remove what a killed attempt left, but for the spec."""
@@ -152,6 +154,8 @@ class JobFolder:
             return 0.0
         if isinstance(spec, AnalyseSpec):
             return len([*self.folder.glob("*.csv")]) / (ANALYSIS_TABLES + 1)
+        if isinstance(spec, RobustnessSpec | ComposeSpec):  # they write once, at their end
+            return 0.0
         made = "checkpoints" if isinstance(spec, TrainSpec) else "circuits"
         folder = self.folder / made
         count = len(list(folder.iterdir())) if folder.is_dir() else 0

@@ -43,6 +43,8 @@ RESULTS = "study"
 VERDICTS = "verdicts.md"
 EXPORTED = ("accuracy", "faithfulness", "change", "transitions", "chance", "changed", "stability")
 """Tables of a run that are worth keeping beside the verdicts: small, and enough to reach them again."""
+ASKED = ("robustness", "composition", "composition_overlap")
+"""The same, where the recipe asks for them."""
 
 
 class StudyFile(Record):
@@ -89,10 +91,16 @@ class Part:
         return estimate(self.missing, self.jobs.jobs, workers, self.size)
 
     @property
+    def exported(self) -> list[Path]:
+        """The tables that `export` copies."""
+        recipe = self.frozen.recipe
+        asked = [name for name in ASKED if getattr(recipe, name.split("_")[0]) is not None]
+        return [self.folder / "tables" / f"{name}.csv" for name in (*EXPORTED, *asked)]
+
+    @property
     def finished(self) -> bool:
         """Whether all jobs of this very recipe are complete and its tables are there."""
-        tables = self.folder / "tables"
-        if self.missing or not all((tables / f"{name}.csv").is_file() for name in EXPORTED):
+        if self.missing or not all(path.is_file() for path in self.exported):
             return False
         return (self.folder / RECIPE).read_text(encoding="utf-8") == to_yaml(self.frozen.recipe)
 
@@ -176,9 +184,8 @@ def export(study: Study, parts: Sequence[Part], verdicts: Verdicts, folder: Path
         raise InputError(f"--export {folder} is a file; give a folder.")
     write_results(study, verdicts, folder)
     for part in parts:
-        for name in EXPORTED:
-            data = (part.folder / "tables" / f"{name}.csv").read_bytes()
-            write_bytes(folder / part.name / f"{name}.csv", data)
+        for path in part.exported:
+            write_bytes(folder / part.name / path.name, path.read_bytes())
 
 
 def document(study: Study, verdicts: Verdicts) -> str:

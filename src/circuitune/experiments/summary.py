@@ -3,7 +3,15 @@
 from pathlib import Path
 
 from circuitune.core.atomic import write_json
-from circuitune.core.chance_records import AnalysisRecord, ChanceRow, ChangedRow, StabilityRow, VerdictRow
+from circuitune.core.chance_records import (
+    AnalysisRecord,
+    ChanceRow,
+    ChangedRow,
+    CompositionRecord,
+    RobustnessRow,
+    StabilityRow,
+    VerdictRow,
+)
 from circuitune.core.csvio import read_rows
 from circuitune.core.records import (
     AccuracyRow,
@@ -18,7 +26,7 @@ from circuitune.core.records import (
 )
 from circuitune.dynamics.comparison import QUESTIONS
 from circuitune.experiments import chance_findings, findings
-from circuitune.experiments.artefacts import ANALYSIS, PAIRS
+from circuitune.experiments.artefacts import ANALYSIS, COMPOSITION, PAIRS
 from circuitune.experiments.findings import count
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.store import Run
@@ -34,7 +42,13 @@ def summarise(run: Run, plan: Plan) -> SummaryRecord:
     pairs = read_record(run.job(plan.pairs).folder / PAIRS, PairsRecord)
     found = find(run.folder / "tables", run.recipe.discovery.share)
     analyses = [read_record(run.job(job).folder / ANALYSIS, AnalysisRecord) for job in plan.analyses]
-    found = found.model_copy(update={"causal": chance_findings.causal(analyses)})
+    composed = [read_record(run.job(job).folder / COMPOSITION, CompositionRecord) for job in plan.compositions]
+    found = found.model_copy(
+        update={
+            "causal": chance_findings.causal(analyses),
+            "composition": [f"{record.label}: {record.sentence}" for record in composed],
+        }
+    )
     model = plan.pairs.model.name
     return SummaryRecord(
         title=f"{model}, fine-tuned on {pairs.name}",
@@ -58,10 +72,16 @@ def find(tables: Path, share: float) -> FindingsRecord:
         ],
         changes=[findings.change(change, "edge"), findings.change(change, "node"), findings.ratio(change)],
         chance=chances(tables),
+        robust=_robust(tables / "robustness.csv"),
         cautions=[findings.null_caution(change), *([start] if start else [])],
         where=[findings.critical(critical)] if critical else [],
         contest=_contest(method) if method else [],
     )
+
+
+def _robust(table: Path) -> list[str]:
+    """What other pairs of the task would have given, where the run asked."""
+    return [chance_findings.robust(read_rows(table, RobustnessRow))] if table.is_file() else []
 
 
 def _contest(method: list[MethodRow]) -> list[str]:

@@ -1,6 +1,6 @@
 """From finished jobs to the tidy tables of a run: ``tables/*.csv``, readable without us."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
@@ -30,7 +30,7 @@ from circuitune.experiments import comparisons
 from circuitune.experiments.artefacts import PLAN, by_step, row_label, step_of
 from circuitune.experiments.inputs import critical_count
 from circuitune.experiments.plan import Plan
-from circuitune.experiments.specs import DiscoverSpec, RankSpec, TrainSpec
+from circuitune.experiments.specs import DiscoverSpec, JobSpec, RankSpec, TrainSpec
 from circuitune.experiments.store import Run
 
 CRITICAL_RULES = ("released", "normalised")
@@ -52,6 +52,7 @@ def write_tables(run: Run, plan: Plan) -> None:
     write_rows(tables / "circuits.csv", circuits(run, plan), CircuitRow)
     write_finer(run, plan)
     write_analyses(run, plan)
+    write_generality(run, plan)
 
 
 ANALYSES: Mapping[str, type[Record]] = {
@@ -88,8 +89,28 @@ def write_analyses(run: Run, plan: Plan) -> None:
         write_rows(run.folder / "tables" / f"{name}.csv", _joined(run, plan, name, model), model)
 
 
+def write_generality(run: Run, plan: Plan) -> None:
+    """What the jobs on noise and on composition wrote, joined; no table where the recipe has none of them."""
+    tables: tuple[tuple[Sequence[JobSpec], str, type[Record]], ...] = (
+        (plan.robustness, "robustness", chance.RobustnessRow),
+        (plan.compositions, "composition", chance.TunedCompositionRow),
+        (plan.compositions, "composition_overlap", chance.TunedTopOverlapRow),
+    )
+    for jobs, name, model in tables:
+        path = run.folder / "tables" / f"{name}.csv"
+        if jobs:
+            write_rows(path, _rows(run, jobs, name, model), model)
+        else:
+            path.unlink(missing_ok=True)  # of an earlier recipe
+
+
 def _joined(run: Run, plan: Plan, name: str, model: type[R]) -> list[R]:
-    return [row for job in plan.analyses for row in read_rows(run.job(job).folder / f"{name}.csv", model)]
+    return _rows(run, plan.analyses, name, model)
+
+
+def _rows(run: Run, jobs: Sequence[JobSpec], name: str, model: type[R]) -> list[R]:
+    """One table of several jobs."""
+    return [row for job in jobs for row in read_rows(run.job(job).folder / f"{name}.csv", model)]
 
 
 def _series(run: Run, job: DiscoverSpec) -> comparisons.Series:

@@ -3,7 +3,8 @@
 Every measure gives each seed an effect and a null. Over seeds their difference gets an interval and a p value per
 task, and the registered rule counts tasks:
 
-- supported: the interval lies above 0 on at least ``rule.tasks`` tasks after Holm, and below 0 on none;
+- supported: the interval lies above 0 on at least ``rule.tasks`` tasks after Holm (on all, where a hypothesis
+  speaks of fewer), and below 0 on none;
 - not supported: its upper end lies below the smallest effect stated beforehand on at least as many;
 - else undecided.
 
@@ -24,6 +25,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from circuitune.core.chance_records import TunedCompositionRow
 from circuitune.core.csvio import read_rows
 from circuitune.core.records import ChangeRow, FaithfulnessRow, TransitionRow
 from circuitune.core.statistics import Floats, Interval, t_interval
@@ -49,6 +51,7 @@ class Tables:
     faithfulness: Sequence[FaithfulnessRow]
     change: Sequence[ChangeRow]
     transitions: Sequence[TransitionRow]
+    composition: Sequence[TunedCompositionRow] = ()
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,13 @@ class Verdicts:
 
 def read_tables(folder: Path, share: float) -> Tables:
     """The tables of a run from the folder that holds them."""
+    composition = folder / "composition.csv"  # only where the recipe asks
     return Tables(
         share,
         read_rows(folder / "faithfulness.csv", FaithfulnessRow),
         read_rows(folder / "change.csv", ChangeRow),
         read_rows(folder / "transitions.csv", TransitionRow),
+        read_rows(composition, TunedCompositionRow) if composition.is_file() else (),
     )
 
 
@@ -76,7 +81,11 @@ def judge(registration: Registration, tables: Mapping[str, Tables]) -> Verdicts:
     tasks: list[TaskEffectRow] = []
     claims: list[ClaimRow] = []
     for name, hypothesis in registration.hypotheses.items():
-        measured = {task: effect_rows(name, hypothesis, task, found) for task, found in tables.items()}
+        measured = {
+            task: effect_rows(name, hypothesis, task, tables[task])
+            for task in registration.tasks_of(hypothesis)
+            if task in tables
+        }
         rows = task_rows(name, hypothesis, registration, measured)
         effects += [row for found in measured.values() for row in found]
         tasks += rows
@@ -206,11 +215,34 @@ def _slowing(tables: Tables, hypothesis: Hypothesis) -> Measured:
     return first, second
 
 
+CONTROLS = ("part", "unrelated")
+"""Kinds of circuits that stand for themselves beside a union; random draws are averaged."""
+
+
+def _composition(tables: Tables, hypothesis: Hypothesis) -> Measured:
+    """Faithfulness of the size-matched union on the composed task; the null is the best control's, of equal size."""
+    own = [row for row in tables.composition if row.share == tables.share]
+    effects: dict[int, Value] = {}
+    nulls: dict[int, Value] = {}
+    for union in (row for row in own if row.kind == "union"):
+        rows = [row for row in own if row.seed == union.seed]
+        single = [row.normalized for row in rows if row.kind in CONTROLS]
+        drawn = [row.normalized for row in rows if row.kind == "random"]
+        known = [value for value in (*single, *drawn) if value is not None]
+        effects[union.seed] = union.reason if union.normalized is None else union.normalized
+        complete = len(known) == len(single) + len(drawn) and drawn
+        nulls[union.seed] = (
+            max(*known[: len(single)], fmean(known[len(single) :])) if complete else "a control is undefined"
+        )
+    return effects, nulls
+
+
 _MEASURES: Mapping[Measure, Callable[[Tables, Hypothesis], Measured]] = {
     "faithfulness": _faithfulness,
     "ratio": _ratio,
     "edge_rate": _edge_rate,
     "slowing": _slowing,
+    "composition": _composition,
 }
 
 
@@ -222,7 +254,8 @@ def task_rows(
 ) -> list[TaskEffectRow]:
     """What every registered task says; one that is not there yet has no seeds."""
     rule = registration.rule
-    rows = [_summary(name, hypothesis, rule, task, measured.get(task, ())) for task in registration.tasks]
+    tasks = registration.tasks_of(hypothesis)
+    rows = [_summary(name, hypothesis, rule, task, measured.get(task, ())) for task in tasks]
     adjusted = holm([row.p for row in rows])
     return [_found(row, p, hypothesis, rule) for row, p in zip(rows, adjusted, strict=True)]
 
@@ -330,7 +363,7 @@ def claim_row(
     name: str, hypothesis: Hypothesis, registration: Registration, rows: Sequence[TaskEffectRow]
 ) -> ClaimRow:
     """The registered rule on the tasks of one hypothesis."""
-    seeds, needed = len(registration.tuning.seeds), registration.rule.tasks
+    seeds, needed = len(registration.tuning.seeds), min(registration.rule.tasks, len(rows))
     final = all(row.seeds == seeds for row in rows)
     above, below = (sum(row.finding == finding for row in rows) for finding in ("above", "below"))
     small = sum(

@@ -38,6 +38,8 @@ TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "stability": chance_records.StabilityRow,
     "layer_frequency": chance_records.LayerFrequencyRow,
     "rules": chance_records.RuleRow,
+    "robustness": chance_records.RobustnessRow,
+    "composition": chance_records.TunedCompositionRow,
     "causal": chance_records.TunedCausalRow,
     "roles": chance_records.TunedRoleRow,
 }
