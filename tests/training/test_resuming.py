@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from circuitune.core.errors import InputError
+from circuitune.core.locking import locked
 from circuitune.training.methods import TrainingSettings
 from circuitune.training.resuming import unfinished
 from training.tuned import content, tuned
@@ -139,6 +140,18 @@ def test_other_rows_methods_and_models_are_refused_too(tokenizer, ragged_sums, s
         run("eva", tokenizer, ragged_sums, tmp_path)
     with pytest.raises(InputError, match="another adapter"):
         tuned("lora", tokenizer, ragged_sums, tmp_path, family="gpt_neox", settings=SETTINGS, resumable=True)
+
+
+def test_options_that_are_refused_leave_the_folder_to_others(tokenizer, ragged_sums, tmp_path):
+    with pytest.raises(InputError, match="rank of at most 8"):
+        run("eva", tokenizer, ragged_sums, tmp_path, options={"rank": 9})
+    assert not any(tmp_path.iterdir())
+
+
+def test_two_processes_in_one_folder_are_one_too_many(tokenizer, ragged_sums, tmp_path):
+    (tmp_path / "resume").mkdir()
+    with locked(tmp_path / "resume"), pytest.raises(InputError, match="Another process is working in"):
+        run("lora", tokenizer, ragged_sums, tmp_path)
 
 
 KILLED = """

@@ -8,8 +8,10 @@ Equal arguments give equal bytes in `folder` (on one thread of one machine; more
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from peft import PeftConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
@@ -25,7 +27,7 @@ from circuitune.tasks.pairs import PairSet
 from circuitune.training.callbacks import Checkpoints, Measurement, Progress, ReportProgress, Resumable
 from circuitune.training.circuit_callback import fingerprint
 from circuitune.training.methods import TrainingSettings, checkpoint_steps
-from circuitune.training.resuming import Attempts, read_state
+from circuitune.training.resuming import Attempts, attempt, read_state
 from circuitune.training.rows import AnswerRows, answer_rows, require_context
 from circuitune.training.trainer import AnswerTrainer
 from circuitune.training.tuning import Adapter, Model, Tuning
@@ -102,30 +104,37 @@ def finetune(
     ensure_writable_folder(folder)
     inputs = {split: _encoded(pairs, tokenizer, model) for split, pairs in evaluate.items()}
     learned = _encoded(train, tokenizer, model)
+    rows, total = answer_rows(learned), settings.steps(len(learned))
     tuning = config if isinstance(config, Tuning) else Adapter(config)
-    attempts = None
-    if resumable:
-        data = {"rows": learned.digest, "evaluation": {split: pairs.digest for split, pairs in inputs.items()}}
-        whose = {"seed": seed, "label": label, "arm": arm, "model": fingerprint(model)}
-        attempts = Attempts(folder, {**tuning.description(), **asdict(settings), **whose, **data})
-    rows = answer_rows(learned)
-    total = settings.steps(len(rows))
-    tuned = tuning.attach(model, rows, total, derived_seed(seed, "adapter"))
-    parameters = sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
-    checkpoints = Checkpoints(
-        tuned,
-        tuning,
-        tokenizer,
-        checkpoint_steps(total, settings.checkpoints, settings.spacing),
-        folder / "checkpoints",
-        Measurement(inputs, label, arm, seed, total),
-    )
-    losses = _train(checkpoints, rows, settings, derived_seed(seed, "training"), progress, attempts)
-    _write_tables(folder, checkpoints.rows, losses)
-    if attempts is not None:
-        attempts.end()
+    measurement = Measurement(inputs, label, arm, seed, total)
+    ours = attempt(folder, _options(model, learned, settings, tuning, measurement)) if resumable else nullcontext()
+    with ours as attempts:
+        tuned = tuning.attach(model, rows, total, derived_seed(seed, "adapter"))
+        parameters = sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
+        steps = checkpoint_steps(total, settings.checkpoints, settings.spacing)
+        checkpoints = Checkpoints(tuned, tuning, tokenizer, steps, folder / "checkpoints", measurement)
+        losses = _train(checkpoints, rows, settings, derived_seed(seed, "training"), progress, attempts)
+        _write_tables(folder, checkpoints.rows, losses)
+        if attempts is not None:
+            attempts.end()
     final = tuning.finished(tuned).eval()
-    return TrainingResult(final, tuple(checkpoints.rows), checkpoints.steps, folder, parameters, checkpoints.saved)
+    return TrainingResult(final, tuple(checkpoints.rows), steps, folder, parameters, checkpoints.saved)
+
+
+def _options(
+    model: PreTrainedModel, rows: EncodedPairs, settings: TrainingSettings, tuning: Tuning, measurement: Measurement
+) -> dict[str, Any]:
+    """All that decides what a training comes to, as JSON keeps it."""
+    return {
+        **tuning.description(),
+        **asdict(settings),
+        "seed": measurement.seed,
+        "label": measurement.label,
+        "arm": measurement.arm,
+        "model": fingerprint(model),
+        "rows": rows.digest,
+        "evaluation": {split: inputs.digest for split, inputs in measurement.inputs.items()},
+    }
 
 
 def _encoded(pairs: PairSet, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> EncodedPairs:

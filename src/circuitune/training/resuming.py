@@ -9,7 +9,8 @@ the seed. All of it goes when the training is done. Nothing is pickled.
 import json
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from circuitune.core.atomic import remove_partial_files, write_json
 from circuitune.core.errors import InputError, MachineError
+from circuitune.core.locking import locked
 from circuitune.core.manifest import canonical_json, complete, is_complete, verify
 
 _FOLDER, _OPTIONS, _PLAIN, _TENSORS = "resume", "options.json", "state.json", "state.safetensors"
@@ -53,20 +55,21 @@ class State:
         return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
 
 
-class Attempts:
-    """The ``resume`` folder of a training, from its first attempt to the one that finishes it.
+@contextmanager
+def attempt(folder: Path, options: Mapping[str, Any]) -> Iterator["Attempts"]:
+    """Inside, the training in this folder is ours.
 
     Args:
         folder: the training's own.
         options: all that decides its result, as JSON keeps it.
 
     Raises:
-        InputError: an attempt before had other options.
+        InputError: an attempt before had other options, or another process is at it.
     """
-
-    def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
-        self._place = folder / _FOLDER
-        path = self._place / _OPTIONS
+    place = folder / _FOLDER
+    place.mkdir(exist_ok=True)
+    with locked(place):
+        path = place / _OPTIONS
         if not path.exists():
             write_json(path, dict(options))
         now, before = json.loads(canonical_json(dict(options))), _read(path)
@@ -77,6 +80,23 @@ class Attempts:
                 "options it was begun with, or choose another folder."
             )
         remove_partial_files(folder)
+        attempts = Attempts(place)
+        try:
+            yield attempts
+        except InputError:  # refused options leave nothing to go on from
+            attempts.end()
+            raise
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """What the attempts at a training leave for each other, from the first to the one that finishes it.
+
+    Attributes:
+        place: the folder of it.
+    """
+
+    place: Path
 
     def newest(self) -> Path | None:
         """The newest whole state that an attempt has left."""
@@ -84,7 +104,7 @@ class Attempts:
 
     def keep(self, trained: TrainerState, state: State) -> None:
         """Make a state the newest, and remove those before it."""
-        folder = self._place / f"step-{trained.global_step:05d}"
+        folder = self.place / f"step-{trained.global_step:05d}"
         shutil.rmtree(folder, ignore_errors=True)  # of a killed process
         try:
             folder.mkdir(parents=True)
@@ -102,11 +122,11 @@ class Attempts:
         """Remove everything; the options last, so that what is left of a kill in between is begun anew."""
         for state in self._states():
             shutil.rmtree(state)
-        (self._place / _OPTIONS).unlink()
-        self._place.rmdir()
+        (self.place / _OPTIONS).unlink()
+        self.place.rmdir()
 
     def _states(self) -> list[Path]:
-        return sorted(self._place.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+        return sorted(self.place.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def read_state(folder: Path) -> State:
