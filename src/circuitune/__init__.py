@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from circuitune.adapters.allocation import RankPlan, rank_plan
+    from circuitune.adapters.data_plan import plan_for
     from circuitune.circuits.attribution import attribute
     from circuitune.circuits.checking import check_model
     from circuitune.circuits.faithfulness import Faithfulness, evaluate, faithfulness_curve
@@ -49,6 +50,7 @@ _HOMES = {
     "faithfulness_curve": "circuits.faithfulness",
     "import_circuit": "circuits.interchange",
     "load": "models.loading",
+    "plan_for": "adapters.data_plan",
     "rank_plan": "adapters.allocation",
     "read_pairs": "tasks.files",
     "task": "tasks.registry",
@@ -73,6 +75,7 @@ __all__ = [
     "faithfulness_curve",
     "import_circuit",
     "load",
+    "plan_for",
     "rank_plan",
     "read_pairs",
     "task",

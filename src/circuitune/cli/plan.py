@@ -1,29 +1,57 @@
-"""``circuitune plan``: LoRA ranks from the circuits before and after a short fine-tuning, or the base's alone."""
+"""``circuitune plan``: LoRA ranks from circuits before and after a short fine-tuning, or from training data alone."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from circuitune.cli.output import show, show_json, table
+from cyclopts import Parameter
+
+from circuitune.cli.output import say, show, show_json, table, working
 from circuitune.cli.sources import load_model
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
     from circuitune.adapters.allocation import RankPlan
     from circuitune.adapters.modules import Model
+    from circuitune.tasks.chat import ChatTokenizer
 
+SCORES = "circuit_scores.safetensors"
+LEVELS = {"rank": 8, "critical_rank": 32, "critical_layers": 5}
 Rule = Literal["released", "normalised", "destination", "both", "count", "before", "after"]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DataOptions:
+    """Training data in place of scores."""
+
+    dataset: str | None = None
+    "Training data: JSONL, CSV, Parquet or a saved dataset with prompt and completion, or messages."
+    rows: int = 100
+    "How many of its rows to sample."
+    max_tokens: int = 256
+    "Rows with more tokens are cut."
+    ablation: Literal["mean", "interchange"] = "mean"
+    "What a removed edge carries: the mean over the rows, or another row's prompt of as many tokens."
+    steps: int = 5
+    "Steps of the integral."
+    seed: int = 0
+    "Of the sample."
+
+
+NO_DATA = DataOptions()
+
+
 def plan(
-    before: Path,
+    before: Path | None = None,
     after: Path | None = None,
     /,
     *,
     model: str = "nano",
-    rank: int = 8,
-    critical_rank: int = 32,
-    critical_layers: int = 5,
+    data: DataOptions = NO_DATA,
+    rank: int | None = None,
+    critical_rank: int | None = None,
+    critical_layers: int | None = None,
     rule: Rule | None = None,
     allocator: Literal["two-level", "proportional", "water-filling"] = "two-level",
     budget: int | None = None,
@@ -32,13 +60,15 @@ def plan(
     out: Path = Path("circuit_plan.json"),
     json: bool = False,
 ) -> None:
-    """Turn edge scores into LoRA ranks: a high rank for the layers whose edges changed most.
+    """Turn edge scores, or training data, into LoRA ranks: a high rank for the layers whose edges matter most.
 
-    Writes circuit_plan.json; `circuitune train --plan` and RankPlan.load read it.
+    Writes circuit_plan.json; `circuitune train --plan`, `circuitune export` and RankPlan.load read it. With --dataset
+    the base model's edges are scored on the data first, and the scores are written beside the plan.
 
     Examples:
       circuitune plan base/scores.safetensors tuned/scores.safetensors --rank 4 --critical-rank 12 --critical-layers 2
       circuitune plan base/scores.safetensors --model my-gpt2          (without a first fine-tuning)
+      circuitune plan --model my-gpt2 --dataset sft.jsonl --budget 500000          (without pairs)
       circuitune plan base/scores.safetensors tuned/scores.safetensors --rule normalised --gate uniform
       circuitune plan base/scores.safetensors tuned/scores.safetensors --modules --allocator water-filling
       --budget 500000
@@ -52,17 +82,18 @@ def plan(
     model: str
         The model to train: a folder, the name of one on the hub, or nano.
     rank: int
-        LoRA rank of the ordinary layers.
+        LoRA rank of the ordinary layers, by default 8; with --dataset half of the even rank.
     critical_rank: int
-        LoRA rank of the critical layers; with --budget what the budget allows.
+        LoRA rank of the critical layers, by default 32; with --budget or --dataset what the budget allows.
     critical_layers: int
-        How many layers are critical; with --modules the same share of all modules is.
+        How many layers are critical, by default 5 or with --dataset a fifth; with --modules the same share of all
+        modules is.
     rule: str
         How importance follows from the scores; by default released, or before where there is no AFTER.
     allocator: str
         two-level: a high and a low rank; proportional to importance; water-filling: importance times log(1 + rank).
     budget: int
-        Most trainable parameters; by default what the two levels take.
+        Most trainable parameters; by default what the two levels take, with --dataset those of uniform rank 8.
     modules: bool
         Rank every linear module by itself: an edge counts for the modules at both of its ends.
     gate: str
@@ -73,32 +104,84 @@ def plan(
     json: bool
         Print the result as JSON.
     """
-    from circuitune.adapters.allocation import rank_plan
-    from circuitune.circuits.scores import EdgeScores
     from circuitune.core.atomic import ensure_writable_folder
 
     if out.is_dir():
         raise InputError(f"--out {out} is a folder; name the file to write, such as {out / 'circuit_plan.json'}.")
+    levels = {"rank": rank, "critical_rank": critical_rank, "critical_layers": critical_layers}
+    _require_one_source(before, data.dataset, {**levels, "rule": rule})
+    common: dict[str, Any] = {"allocator": allocator, "budget": budget, "modules": modules, "gate": gate}
+    facts: dict[str, Any] = {}
+    if data.dataset is not None:
+        loaded, tokenizer = load_model(model)
+        ensure_writable_folder(out.parent)
+        made, facts = _from_data(loaded, tokenizer, data, critical_layers, common, out.with_name(SCORES))
+    else:
+        assert before is not None
+        chosen = {name: LEVELS[name] if level is None else level for name, level in levels.items()}
+        made, loaded = _from_scores(before, after, model, {**chosen, "rule": rule, **common})
+        ensure_writable_folder(out.parent)
+    made = replace(made, provenance={**made.provenance, "model": model})
+    made.save(out)
+    _report(made, loaded, budget, out, json, facts)
+
+
+def _require_one_source(before: Path | None, dataset: str | None, others: dict[str, Any]) -> None:
+    if (before is None) == (dataset is None):
+        raise InputError("Name what to plan from: either a file of scores or --dataset FILE.")
+    unused = [name for name in ("rank", "critical_rank", "rule") if others[name] is not None]
+    if dataset is not None and unused:
+        raise InputError(
+            f"--{unused[0].replace('_', '-')} belongs to plans from scores; with --dataset give --budget."
+        )
+
+
+def _from_scores(before: Path, after: Path | None, model: str, options: dict[str, Any]) -> "tuple[RankPlan, Model]":
+    """The plan from saved scores, and the model it is for."""
+    from circuitune.adapters.allocation import rank_plan
+    from circuitune.circuits.scores import EdgeScores
+
     scores = EdgeScores.load(before), EdgeScores.load(after) if after is not None else None
     loaded, _ = load_model(model)
-    made = rank_plan(
-        *scores,
-        rank=rank,
-        critical_rank=critical_rank,
-        critical_layers=critical_layers,
-        rule=rule,
-        allocator=allocator,
-        budget=budget,
-        modules=modules,
-        gate=gate,
-        model=loaded,
+    return rank_plan(*scores, model=loaded, **options), loaded
+
+
+def _from_data(
+    model: "Model",
+    tokenizer: "ChatTokenizer",
+    data: DataOptions,
+    critical_layers: int | None,
+    options: dict[str, Any],
+    scores_file: Path,
+) -> "tuple[RankPlan, dict[str, Any]]":
+    """The plan from training data, saying what it costs before it starts; and facts for the report."""
+    from circuitune.adapters.completions import read_completions
+    from circuitune.adapters.data_plan import completion_scores, contest_verdict, data_plan, readable, scoring_cost
+
+    assert data.dataset is not None
+    most = readable(model, data.max_tokens)
+    sample = read_completions(
+        data.dataset, tokenizer, rows=data.rows, max_tokens=most, ablation=data.ablation, seed=data.seed
     )
-    ensure_writable_folder(out.parent)
-    made.save(out)
-    _report(made, loaded, budget, out, json)
+    per_example = options["gate"] != "off"
+    say(sample.sentence)
+    cost = scoring_cost(model, sample, steps=data.steps, per_example=per_example)
+    say(cost.sentence)
+    with working("Scoring"):
+        scores = completion_scores(model, sample, steps=data.steps, per_example=per_example)
+    made = data_plan(model, sample, scores, critical_layers=critical_layers, **options)
+    replace(scores, examples=None, groups=None).save(scores_file)
+    return made, {
+        "scores": str(scores_file),
+        "rows": {"used": len(sample), "read": sample.read, "cut": sample.cut, "left_out": dict(sample.left_out)},
+        "cost": asdict(cost),
+        "contest": contest_verdict(),
+    }
 
 
-def _report(made: "RankPlan", model: "Model", budget: int | None, out: Path, json: bool) -> None:
+def _report(
+    made: "RankPlan", model: "Model", budget: int | None, out: Path, json: bool, facts: dict[str, Any]
+) -> None:
     """Ranks by layer or by module, the number of parameters, and what the gate found."""
     base = model.num_parameters()
     unit, rows = _ranks(made, model)
@@ -110,6 +193,7 @@ def _report(made: "RankPlan", model: "Model", budget: int | None, out: Path, jso
             "parameters": made.count,
             f"{unit}s": rows,
             "gate": made.gate and {**asdict(made.gate), "passed": made.gate.passed},
+            **facts,
         }
         show_json(result)
         return
@@ -121,7 +205,10 @@ def _report(made: "RankPlan", model: "Model", budget: int | None, out: Path, jso
     show(f"{planned}{made.count:,} trainable parameters, {made.count / (base + made.count):.4%} of the whole.")
     if made.gate is not None:
         show(made.gate.sentence)
-    show(f"Plan: {out}")
+    if facts:
+        show(f"Against uniform LoRA of the same size: {facts['contest']}")
+        show(f"Scores: {facts['scores']}")
+    show(f"Plan: {out} (a LoraConfig for your trainer: circuitune export {out} --for trl)")
 
 
 def _ranks(made: "RankPlan", model: "Model") -> tuple[str, list[dict[str, Any]]]:

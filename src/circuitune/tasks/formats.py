@@ -68,7 +68,7 @@ def decode(path: Path, data: bytes) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}, line {line}, is not UTF-8 text; save the file as UTF-8.") from error
     if not text.strip():
-        raise InputError(f"{path} is empty; give it rows of clean, corrupted and answer (or label).")
+        raise InputError(f"{path} is empty; give it one row for each example.")
     return text
 
 
