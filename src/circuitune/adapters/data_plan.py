@@ -6,7 +6,8 @@
 
 The loss is what fine-tuning lowers: the negative log-likelihood of the completions' tokens, teacher-forced, its mean
 over all of them. Every edge of the base model is scored by EAP-IG (`circuits.attribution`, which carries answers of
-any length), ablated as `adapters.completions` says; the layers whose sources carry the largest scores are critical.
+any length), ablated as `adapters.completions` says; the modules that edges with the largest scores pass through are
+critical.
 """
 
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ UNIFORM_RANK = 8
 """Uniform plans of this rank have the parameters that are spent unless asked otherwise."""
 
 CRITICAL_SHARE = 0.2
-"""Of the layers, those that are critical: the study's 5 of 24, rounded."""
+"""Of the modules (layers), those that are critical: the study's 5 of 24 layers, rounded."""
 
 OVERHEAD = 1.5
 """Time of a scoring over that of its bare passes (measured: 1.3 to 1.6)."""
@@ -56,19 +57,21 @@ def plan_for(
     steps: int = STEPS,
     allocator: str = TWO_LEVEL,
     critical_layers: int | None = None,
-    modules: bool = False,
+    modules: bool = True,
     gate: GateMode = "warn",
     seed: int = 0,
     memory: int = BUDGET,
 ) -> RankPlan:
     """LoRA ranks for fine-tuning a model on a dataset, from the base model's circuit alone.
 
-    By default two levels by layer: half of the even rank everywhere, and what is left of the budget for the fifth of
-    the layers with the largest scores. That is the cheapest choice that is sound: it uses of the scores only which
-    layers come first, never how large a score of one kind of module is beside another's, which nobody has shown to
-    mean anything for ranks; the gate can say whether that choice is stable; and no module goes without LoRA (unless
-    the budget is below rank 1). Water-filling by module would trust the sizes themselves. A contest at equal size may
-    change the default; `contest_verdict` says what is known.
+    By default two levels by module: half of the even rank everywhere, and what is left of the budget for the fifth of
+    the modules with the largest scores. That is the cheapest choice that is sound. Of the scores it uses only which
+    modules come first, as water-filling does not, and nobody has shown that their sizes mean anything for ranks; the
+    gate can say whether that choice is stable; and no module goes without LoRA (unless the budget is below rank 1).
+    By layer it would hardly look at the data: without a second map the rule books every edge to its source's layer
+    and the input to layer 0, early layers have the most edges leaving, and on the embedded model layer 0 came first
+    for sums, for counting and for random words alike. By module an edge counts at both ends and the input nowhere.
+    A contest at equal size may change this default; `contest_verdict` says what is known.
 
     Args:
         model: the base model, without an adapter.
@@ -79,8 +82,9 @@ def plan_for(
         rows: how many to sample.
         max_tokens: rows with more are cut; never more than the model reads.
         steps: points of the path integral.
-        allocator, modules, gate: as in `rank_plan`.
-        critical_layers: how many layers are critical; None: a fifth of them.
+        allocator, gate: as in `rank_plan`.
+        critical_layers: how many layers are critical; by module the same share is; None: a fifth.
+        modules: by module; False: by layer.
         seed: of the sample.
         memory: bytes that scoring may take above the model.
 
@@ -150,7 +154,7 @@ def data_plan(
     budget: int | None = None,
     allocator: str = TWO_LEVEL,
     critical_layers: int | None = None,
-    modules: bool = False,
+    modules: bool = True,
     gate: GateMode = "warn",
 ) -> RankPlan:
     """The second half of `plan_for`: ranks from `completion_scores`."""
@@ -265,7 +269,7 @@ def _forward_seconds(model: Model, sample: Completions) -> float:
         return perf_counter() - start
 
     with prepared(model), torch.no_grad():
-        batch, whole = (min(seconds(tokens) for _ in range(3)) for tokens in (longest[:, :1], longest))
+        batch, whole = (min(seconds(tokens) for _ in range(5)) for tokens in (longest[:, :1], longest))
     token = max(0.0, whole - batch) / max(1, longest.shape[1] - 1)
     batches = len(torch.stack([sample.inputs.lengths(), sample.answered], 1).unique(dim=0))
     return batches * batch + int(sample.lengths.sum()) * token

@@ -43,12 +43,13 @@ lora = LoraConfig(
 {fields}
 )
 
+import torch  # noqa: E402
 from datasets import {loader}  # noqa: E402
 from trl import SFTConfig, SFTTrainer  # noqa: E402
 
 trainer = SFTTrainer(
     model={model!r},
-    args=SFTConfig(output_dir="adapter"),
+    args=SFTConfig(output_dir="adapter", bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported()),
     train_dataset={rows},
     peft_config=lora,
 )

@@ -162,6 +162,8 @@ def _config(adapter: Path) -> LoraConfig:
         raise InputError(f"{adapter} holds no {CONFIG}; give the folder of a saved LoRA adapter.")
     try:
         config: Any = PeftConfig.from_pretrained(str(adapter))
+        if config.peft_type is None:
+            raise ValueError("no peft_type")
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{adapter / CONFIG} is not a config of PEFT ({error}); save the adapter again.") from error
     init = str(config.init_lora_weights) if isinstance(config, LoraConfig) else ""

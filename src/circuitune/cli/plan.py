@@ -33,6 +33,8 @@ class DataOptions:
     "Rows with more tokens are cut."
     ablation: Literal["mean", "interchange"] = "mean"
     "What a removed edge carries: the mean over the rows, or another row's prompt of as many tokens."
+    by: Literal["modules", "layers"] = "modules"
+    "What is critical: single modules, or whole layers."
     steps: int = 5
     "Steps of the integral."
     seed: int = 0
@@ -95,7 +97,8 @@ def plan(
     budget: int
         Most trainable parameters; by default what the two levels take, with --dataset those of uniform rank 8.
     modules: bool
-        Rank every linear module by itself: an edge counts for the modules at both of its ends.
+        Rank every linear module by itself: an edge counts for the modules at both of its ends. With --dataset see
+        --by.
     gate: str
         Where the choice is unstable or no more than chance: warn, or plan the same size uniform; off: do not look.
         Needs scores of every pair (discover --per-example).
@@ -169,6 +172,7 @@ def _from_data(
     say(cost.sentence)
     with working("Scoring"):
         scores = completion_scores(model, sample, steps=data.steps, per_example=per_example)
+    options["modules"] = options["modules"] or data.by == "modules"
     made = data_plan(model, sample, scores, critical_layers=critical_layers, **options)
     replace(scores, examples=None, groups=None).save(scores_file)
     return made, {
