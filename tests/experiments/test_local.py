@@ -9,10 +9,11 @@ import psutil
 import pytest
 
 from circuitune.core.errors import InputError, MachineError
+from circuitune.core.locking import locked
 from circuitune.experiments.engines.local import run_jobs
 from circuitune.experiments.inputs import freeze
 from circuitune.experiments.plan import Plan
-from circuitune.experiments.store import Run, locked
+from circuitune.experiments.store import Run
 from experiments import tiny
 
 

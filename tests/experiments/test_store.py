@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from circuitune.core.errors import InputError
+from circuitune.core.locking import locked
 from circuitune.core.manifest import COMPLETE
 from circuitune.experiments.inputs import freeze
 from circuitune.experiments.plan import Plan
-from circuitune.experiments.store import RECIPE, SPEC, Run, check_destination, create, locked
+from circuitune.experiments.store import RECIPE, SPEC, Run, check_destination, create
 from experiments import tiny
 
 
@@ -93,7 +94,7 @@ def test_progress_counts_checkpoints(empty: tuple[Run, Plan], finished: tuple[Ru
 
 def test_a_second_process_is_told_that_the_folder_is_taken(tmp_path: Path):
     script = (
-        "from pathlib import Path\nimport sys\nfrom circuitune.experiments.store import locked\n"
+        "from pathlib import Path\nimport sys\nfrom circuitune.core.locking import locked\n"
         "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]

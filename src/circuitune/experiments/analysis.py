@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from peft import PeftModel
 from transformers import PreTrainedModel
 
 from circuitune.circuits.attribution import attribute
@@ -46,8 +45,8 @@ from circuitune.dynamics.nulls import Null, NullKind, between, null
 from circuitune.dynamics.resampling import cluster_count
 from circuitune.dynamics.rewiring import random_overlaps, rewired_overlaps
 from circuitune.dynamics.roles import roles
-from circuitune.experiments.artefacts import ANALYSIS, PAIRS, adapted, by_step, encoded, load, move_to, row_label
-from circuitune.experiments.inputs import critical_count
+from circuitune.experiments.artefacts import ANALYSIS, PAIRS, by_step, encoded, load, opened, row_label, without
+from circuitune.experiments.inputs import Model, critical_count
 from circuitune.experiments.specs import AnalyseSpec
 from circuitune.experiments.store import JobFolder
 from circuitune.models.encoding import EncodedPairs
@@ -72,20 +71,20 @@ def analyse(job: JobFolder, spec: AnalyseSpec) -> None:
     inputs = encoded(job, "circuit", how.pairs, metric, tokenizer)
     held_out = encoded(job, how.part, how.evaluation_pairs, metric, tokenizer)
     first, *_, last = by_step(job.input("training").folder / "checkpoints")
-    model = adapted(base, first)
-    before = _scores(model, inputs, spec, metric, examples=True)
-    stable_before = _stability(model, held_out, before, "circuit before", spec, metric)
-    after = _scores(move_to(model, last), inputs, spec, metric, examples=True)
-    stable_after = _stability(model, held_out, after, "circuit after", spec, metric)
-    _chance(job, spec, before, after, list(_random_models(base, inputs, spec, metric)))
-    _edges(job, spec, before, after)
-    _layers(job, spec, before, after, [*stable_before, *stable_after])
-    _mechanism(job, spec, model, held_out, before, after, metric)
+    randoms = list(_random_models(base, inputs, spec, metric))
+    with opened(base, first) as model:
+        before = _scores(model, inputs, spec, metric, examples=True)
+        stable_before = _stability(model, held_out, before, "circuit before", spec, metric)
+    with opened(base, last) as model:
+        after = _scores(model, inputs, spec, metric, examples=True)
+        stable_after = _stability(model, held_out, after, "circuit after", spec, metric)
+        _chance(job, spec, before, after, randoms)
+        _edges(job, spec, before, after)
+        _layers(job, spec, before, after, [*stable_before, *stable_after])
+        _mechanism(job, spec, model, without(model, base), held_out, before, after, metric)
 
 
-def _scores(
-    model: PreTrainedModel | PeftModel, inputs: EncodedPairs, spec: AnalyseSpec, metric: str, *, examples: bool
-) -> EdgeScores:
+def _scores(model: Model, inputs: EncodedPairs, spec: AnalyseSpec, metric: str, *, examples: bool) -> EdgeScores:
     how = spec.discovery
     return attribute(
         model,
@@ -256,7 +255,7 @@ def _edge_rows(spec: AnalyseSpec, tests: EdgeTests, before: EdgeScores, after: E
 
 
 def _stability(
-    model: PeftModel, held_out: EncodedPairs, scores: EdgeScores, what: str, spec: AnalyseSpec, metric: str
+    model: Model, held_out: EncodedPairs, scores: EdgeScores, what: str, spec: AnalyseSpec, metric: str
 ) -> list[StabilityRow]:
     """A row of stability.csv, with the consensus circuit evaluated by the model it is of; none without chance."""
     if _independent(scores) < 2:
@@ -325,7 +324,8 @@ def _layers(
 def _mechanism(
     job: JobFolder,
     spec: AnalyseSpec,
-    model: PeftModel,
+    model: Model,
+    base: PreTrainedModel | None,
     held_out: EncodedPairs,
     before: EdgeScores,
     after: EdgeScores,
@@ -342,6 +342,7 @@ def _mechanism(
             held_out,
             before,
             after,
+            base=base,
             changed=changed,
             draws=spec.analysis.draws,
             metric=measured,
@@ -354,7 +355,7 @@ def _mechanism(
         [TunedCausalRow.model_validate({**row.model_dump(), "label": label, "seed": seed}) for row in rows],
         TunedCausalRow,
     )
-    found = roles(model, held_out, before, after, count=spec.analysis.heads, memory=MEMORY)
+    found = roles(model, held_out, before, after, base=base, count=spec.analysis.heads, memory=MEMORY)
     write_rows(
         job.folder / "roles.csv",
         [TunedRoleRow.model_validate({**role.row().model_dump(), "label": label, "seed": seed}) for role in found],

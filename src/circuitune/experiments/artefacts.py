@@ -1,13 +1,14 @@
 """What jobs and tables share: where artefacts lie, what they are called, and how models and pairs are read."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
-from peft import PeftModel, set_peft_model_state_dict  # pyright: ignore[reportUnknownVariableType]
-from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from circuitune.core.errors import InputError
-from circuitune.experiments.inputs import load_pinned
+from circuitune.experiments.inputs import Model, load_pinned, load_whole
 from circuitune.experiments.specs import (
     AnalyseSpec,
     ComposeSpec,
@@ -69,13 +70,20 @@ def usable(pairs: PairSet, metric: str) -> PairSet:
     return pairs
 
 
-def adapted(base: PreTrainedModel, checkpoint: Path) -> PeftModel:
-    """The model with the adapter of a checkpoint, in evaluation mode."""
+@contextmanager
+def opened(base: PreTrainedModel, checkpoint: Path) -> Generator[Model]:
+    """The model of a checkpoint, in evaluation mode: the base with its adapter in it meanwhile, or a whole model."""
+    if not (checkpoint / "adapter_config.json").is_file():
+        yield load_whole(str(checkpoint), None)[0]
+        return
     with peft_quiet():
-        return PeftModel.from_pretrained(base, checkpoint).eval()  # pyright: ignore[reportUnknownMemberType]
+        model = PeftModel.from_pretrained(base, checkpoint)  # pyright: ignore[reportUnknownMemberType]
+    try:
+        yield model.eval()
+    finally:
+        model.unload()  # pyright: ignore
 
 
-def move_to(model: PeftModel, checkpoint: Path) -> PeftModel:
-    """The same model with the adapter's weights of another checkpoint of the same training."""
-    set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
-    return model.eval()
+def without(model: Model, base: PreTrainedModel) -> PreTrainedModel | None:
+    """The base beside a whole model; None where the model is the base with an adapter to switch off."""
+    return None if isinstance(model, PeftModel) else base

@@ -4,8 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
-from peft import PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from circuitune.circuits.attribution import attribute
 from circuitune.circuits.memory import BUDGET
@@ -27,21 +26,20 @@ from circuitune.dynamics.robustness import under_noise
 from circuitune.experiments.artefacts import (
     COMPOSITION,
     PAIRS,
-    adapted,
     by_step,
     encoded,
     load,
-    move_to,
+    opened,
     row_label,
     usable,
 )
+from circuitune.experiments.inputs import Model
 from circuitune.experiments.specs import ComposeSpec, RobustnessSpec, pairs_role
 from circuitune.experiments.store import JobFolder
 from circuitune.models.encoding import EncodedPairs, encode
 from circuitune.models.versions import untrained
 from circuitune.tasks.pairs import PairSet
 
-Model = PreTrainedModel | PeftModel
 R = TypeVar("R", bound=Record)
 
 MEMORY = BUDGET // 2
@@ -63,9 +61,9 @@ def _models(job: JobFolder, spec: RobustnessSpec) -> Iterator[tuple[str, Model, 
     base, tokenizer = load(job, spec)
     yield "random", untrained(base, derived_seed(spec.seed, "random model")), tokenizer
     first, *_, last = by_step(job.input("training").folder / "checkpoints")
-    model = adapted(base, first)
-    yield "before", model, tokenizer
-    yield "after", move_to(model, last), tokenizer
+    for name, checkpoint in (("before", first), ("after", last)):
+        with opened(base, checkpoint) as model:
+            yield name, model, tokenizer
 
 
 def _robust(
@@ -144,22 +142,23 @@ def composition(job: JobFolder, spec: ComposeSpec) -> None:
     base, tokenizer = load(job, spec)
     record = read_record(job.input("pairs").folder / PAIRS, PairsRecord)
     how, metric = spec.discovery, record.metric
-    model = adapted(base, by_step(job.input("training").folder / "checkpoints")[-1])
     held_out = encoded(job, how.part, how.evaluation_pairs, metric, tokenizer)
-    found = compose(
-        model,
-        held_out,
-        EdgeScores.load(by_step(job.input("circuits").folder / "scores")[-1]),
-        _maps(job, spec, spec.parts, model, tokenizer, metric),
-        task=record.name,
-        unrelated=_maps(job, spec, spec.unrelated, model, tokenizer, metric),
-        shares=sorted({*SHARES, how.share}),
-        at=how.share,
-        draws=spec.draws,
-        metric=metric,
-        seed=spec.seed,
-        memory=MEMORY,
-    )
+    whole = EdgeScores.load(by_step(job.input("circuits").folder / "scores")[-1])
+    with opened(base, by_step(job.input("training").folder / "checkpoints")[-1]) as model:
+        found = compose(
+            model,
+            held_out,
+            whole,
+            _maps(job, spec, spec.parts, model, tokenizer, metric),
+            task=record.name,
+            unrelated=_maps(job, spec, spec.unrelated, model, tokenizer, metric),
+            shares=sorted({*SHARES, how.share}),
+            at=how.share,
+            draws=spec.draws,
+            metric=metric,
+            seed=spec.seed,
+            memory=MEMORY,
+        )
     rows = [_tuned(TunedCompositionRow, row, spec) for row in found.rows]
     write_rows(job.folder / "composition.csv", rows, TunedCompositionRow)
     overlaps = [_tuned(TunedTopOverlapRow, row, spec) for row in found.overlaps]
@@ -173,7 +172,7 @@ def _maps(
     job: JobFolder,
     spec: ComposeSpec,
     names: tuple[str, ...],
-    model: PeftModel,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase,
     metric: str,
 ) -> Mapping[str, EdgeScores]:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from peft import PeftModel
 from transformers import PreTrainedModel
 
 from circuitune import __version__
@@ -21,6 +20,7 @@ from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.atomic import write_json
 from circuitune.core.csvio import write_rows
 from circuitune.core.environment import describe
+from circuitune.core.locking import locked
 from circuitune.core.manifest import ENVIRONMENT, complete
 from circuitune.core.records import (
     ExampleRecord,
@@ -30,9 +30,9 @@ from circuitune.core.records import (
     read_record,
 )
 from circuitune.experiments.analysis import analyse
-from circuitune.experiments.artefacts import PAIRS, PLAN, adapted, by_step, encoded, load, move_to, row_label, step_of
+from circuitune.experiments.artefacts import PAIRS, PLAN, by_step, encoded, load, opened, row_label, step_of
 from circuitune.experiments.generality import composition, robustness
-from circuitune.experiments.inputs import critical_count, metric_for, prepare, size_of
+from circuitune.experiments.inputs import Model, critical_count, metric_for, prepare, size_of
 from circuitune.experiments.specs import (
     AnalyseSpec,
     DiscoverSpec,
@@ -42,12 +42,13 @@ from circuitune.experiments.specs import (
     RobustnessSpec,
     TrainSpec,
 )
-from circuitune.experiments.store import JobFolder, locked
+from circuitune.experiments.store import JobFolder
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.encoding import EncodedPairs
 from circuitune.tasks.pairs import PairSet
+from circuitune.training.catalogue import tuning
 from circuitune.training.finetune import finetune
-from circuitune.training.methods import TrainingSettings
+from circuitune.training.methods import PLANNED, RANKED, TrainingSettings
 
 PARTS = ("train", "circuit", "validation", "test")
 
@@ -119,8 +120,10 @@ def make_pairs(job: JobFolder, spec: PairsSpec) -> None:
 def train(job: JobFolder, spec: TrainSpec) -> None:
     """One fine-tuning: the rank plan, checkpoints, and accuracy at each, on validation or (stage report) test."""
     model, tokenizer = load(job, spec)
-    plan = _ranks(job, spec, model)
-    plan.save(job.folder / PLAN)
+    plan = _ranks(job, spec, model) if spec.method in PLANNED else None
+    if plan is not None:
+        plan.save(job.folder / PLAN)
+    rank = spec.ranks.rank if spec.method in RANKED else None
     part = "validation" if spec.stage == "tune" else "test"
     settings = spec.training.model_dump(exclude={"rows", "test_rows"})
     finetune(
@@ -128,7 +131,7 @@ def train(job: JobFolder, spec: TrainSpec) -> None:
         tokenizer,
         job.pairs("train"),
         TrainingSettings(**settings),
-        config=plan.to_lora_config(model),
+        config=tuning(spec.method, model, plan=plan, rank=rank),
         folder=job.folder,
         evaluate={part: job.pairs(part)},
         seed=spec.seed,
@@ -160,6 +163,7 @@ def _circuit_plan(job: JobFolder, ranks: RankSpec, count: int, model: PreTrained
         critical_rank=ranks.critical_rank or 0,
         critical_layers=count,
         rule=ranks.rule,
+        gate="off",  # a contest compares what the rule says, not what one would dare
         model=model,
     )
 
@@ -173,12 +177,12 @@ def discover(job: JobFolder, spec: DiscoverSpec) -> None:
     held_out = encoded(job, settings.part, settings.evaluation_pairs, metric, tokenizer)
     rows: list[FaithfulnessRow] = []
     checkpoints = by_step(job.input("training").folder / "checkpoints")
-    model = adapted(base, checkpoints[0])
     for checkpoint in checkpoints:
-        scores = _scores(spec, step_of(checkpoint), move_to(model, checkpoint), inputs, metric)
+        with opened(base, checkpoint) as model:
+            scores = _scores(spec, step_of(checkpoint), model, inputs, metric)
+            cuts = [scores.top(share) for share in settings.sizes]
+            results = evaluate(model, held_out, cuts, metric=metric)
         scores.save(job.folder / "scores" / f"{checkpoint.name}.safetensors")
-        cuts = [scores.top(share) for share in settings.sizes]
-        results = evaluate(model, held_out, cuts, metric=metric)
         rows += [
             faithfulness_row(spec, step_of(checkpoint), share, cut, result)
             for share, cut, result in zip(settings.sizes, cuts, results, strict=True)
@@ -187,7 +191,7 @@ def discover(job: JobFolder, spec: DiscoverSpec) -> None:
     write_rows(job.folder / "faithfulness.csv", rows, FaithfulnessRow)
 
 
-def _scores(spec: DiscoverSpec, step: int, model: PeftModel, inputs: EncodedPairs, metric: str) -> EdgeScores:
+def _scores(spec: DiscoverSpec, step: int, model: Model, inputs: EncodedPairs, metric: str) -> EdgeScores:
     """Scores of one checkpoint; their settings also say whose they are and which version made them."""
     how = spec.discovery
     scores = attribute(model, inputs, method=how.method, steps=how.steps, metric=metric, quadrature=how.quadrature)

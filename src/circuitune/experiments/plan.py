@@ -18,6 +18,7 @@ from circuitune.experiments.specs import (
     folder_name,
     pairs_role,
 )
+from circuitune.training.methods import MethodName
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,12 @@ def plan(recipe: Recipe, model: ModelRef) -> Plan:
     """All jobs of a recipe for a model; the same recipe and model always give the same folder names."""
     training = recipe.training
     pairs = _pairs(recipe, model, "pairs", recipe.data, rows=training.rows, test_rows=training.test_rows)
-    uniform = RankSpec(kind="uniform", rank=recipe.tuning.rank)
-    tuning = tuple(_train(recipe, model, pairs, "tune", seed, uniform) for seed in recipe.tuning.seeds)
+    rank = recipe.tuning.rank
+    uniform = RankSpec(kind="none", rank=0) if rank is None else RankSpec(kind="uniform", rank=rank)
+    tuning = tuple(
+        _train(recipe, model, pairs, "tune", seed, uniform, method=recipe.tuning.method)
+        for seed in recipe.tuning.seeds
+    )
     contest = recipe.contest
     phase1 = tuple(_phase1(recipe, model, pairs, contest)) if contest else ()
     phase1_circuits = tuple(_discover(recipe, model, pairs, job) for job in phase1)
@@ -134,6 +139,7 @@ def _train(
     seed: int,
     ranks: RankSpec,
     circuits: DiscoverSpec | None = None,
+    method: MethodName = "lora",
 ) -> TrainSpec:
     training = recipe.training
     if arm != "tune":
@@ -149,6 +155,7 @@ def _train(
         model=model,
         arm=arm,
         seed=seed,
+        method=method,
         ranks=ranks,
         training=training,
         registration=recipe.registration,

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from circuitune.core.errors import InputError
 from circuitune.core.records import Record
+from circuitune.training.methods import PLANNED, RANKED, MethodName
 
 BUILT_IN = ("default", "quick", "full")
 Parameter = bool | int | float | str
@@ -67,10 +68,22 @@ class TrainingRecipe(Record):
 
 
 class TuningRecipe(Record):
-    """The fine-tunings whose circuits are followed: uniform LoRA of this rank, once per seed."""
+    """The fine-tunings whose circuits are followed, once per seed.
 
-    rank: int = Field(gt=0)
+    ``method`` as in `training.catalogue`; full fine-tuning and IA3 have no ``rank``, the others have one for all
+    modules.
+    """
+
+    method: MethodName = "lora"
+    rank: int | None = Field(gt=0)
     seeds: Seeds
+
+    @model_validator(mode="after")
+    def _ranks(self) -> "TuningRecipe":
+        if (self.rank is None) == (self.method in (*PLANNED, *RANKED)):
+            said = "needs a rank" if self.rank is None else "has no rank: say rank: null"
+            raise ValueError(f"method {self.method} {said}")
+        return self
 
 
 class DiscoveryRecipe(Record):

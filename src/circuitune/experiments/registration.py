@@ -139,6 +139,7 @@ def require_registered(registration: Registration, name: str, recipe: Recipe, wh
         ("data", recipe.data, plan.data),
         ("training", recipe.training, plan.training),
         ("composition", recipe.composition, plan.composition),
+        ("tuning.method", recipe.tuning.method, registration.tuning.method),
         ("tuning.rank", recipe.tuning.rank, registration.tuning.rank),
         ("discovery", recipe.discovery, registration.discovery),
     ):

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from circuitune.core.atomic import ensure_writable_folder
+from circuitune.core.locking import locked
 from circuitune.core.records import PairsRecord, read_record
 from circuitune.experiments.artefacts import PAIRS
 from circuitune.experiments.engines.local import Observer, run_jobs
@@ -15,7 +16,7 @@ from circuitune.experiments.estimate import Size
 from circuitune.experiments.inputs import Frozen, recall, validate
 from circuitune.experiments.plan import Plan, plan
 from circuitune.experiments.specs import JobSpec
-from circuitune.experiments.store import JobFolder, Run, check_destination, create, locked
+from circuitune.experiments.store import JobFolder, Run, check_destination, create
 from circuitune.experiments.summary import write_summary
 from circuitune.experiments.tables import write_tables
 

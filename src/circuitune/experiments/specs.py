@@ -18,6 +18,7 @@ from circuitune.experiments.recipe import (
     RobustnessRecipe,
     TrainingRecipe,
 )
+from circuitune.training.methods import MethodName
 
 NUMERICS = 3
 """Raised by hand whenever a change of the code changes any job's numbers: every job is then stale."""
@@ -37,10 +38,10 @@ class RankSpec(Record):
 
     ``uniform``: ``rank`` everywhere. ``circuit``: ``critical_rank`` in the layers that the circuits before
     and after phase 1 choose by ``rule``, ``rank`` elsewhere. ``random``: in layers drawn with ``draw``.
-    ``matched``: uniform, with exactly the parameters of the two-level plan.
+    ``matched``: uniform, with exactly the parameters of the two-level plan. ``none``: the method has no ranks.
     """
 
-    kind: Literal["uniform", "circuit", "random", "matched"]
+    kind: Literal["uniform", "circuit", "random", "matched", "none"]
     rank: int
     critical_rank: int | None = None
     critical_layers: int | None = None
@@ -82,6 +83,7 @@ class TrainSpec(_Spec):
     model: ModelRef
     arm: Arm
     seed: int
+    method: MethodName
     ranks: RankSpec
     training: TrainingRecipe
 

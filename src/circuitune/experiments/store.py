@@ -6,11 +6,9 @@ A job's folder holds ``spec.json``, its artefacts and, written last, ``COMPLETE.
 counts as empty. Locks are the system's own (``flock`` on the folder): they vanish with their process.
 """
 
-import fcntl
 import os
 import shutil
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -218,17 +216,3 @@ def _obstacle(folder: Path) -> str | None:
     if not existing.is_dir():
         return f"cannot be made, because {existing} is a file"
     return None if os.access(existing, os.W_OK | os.X_OK) else f"cannot be written (no permission in {existing})"
-
-
-@contextmanager
-def locked(folder: Path) -> Generator[None]:
-    """Hold the folder's lock; InputError at once where another process holds it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"Another process is working in {folder}; wait for it or stop it.") from error
-        yield
-    finally:
-        os.close(descriptor)

@@ -367,10 +367,13 @@ def _base(place: _Place, config: Path) -> _Place:
 def peft_quiet() -> Iterator[None]:
     """Around what makes a ``PeftModel``: no warning that no user of ours could heed.
 
-    PEFT 0.21 reads ``is_gradient_checkpointing`` of every model it wraps, which Transformers 5.23 has renamed.
+    PEFT 0.21 reads ``is_gradient_checkpointing`` of every model it wraps, which Transformers 5.23 has renamed; and of
+    an AdaLoRA whose ranks have fallen it says that its pattern matches nothing, though it is used.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "The following rank_pattern keys did not match")
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")
         yield
 
 
