@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 import torch
 
 from circuits import foreign
+from circuitune.adapters.allocation import RankPlan
+from circuitune.adapters.lora import attach, save_adapter
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.cli import call
+from circuitune.experiments.inputs import load_whole
 
 GRAPH = Graph(3, 4, 4, parallel=True)
 
@@ -41,8 +45,18 @@ def done(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.fixture
+def examples(files: Path, model: Path) -> Path:
+    """The same folder with a plan and an adapter of a tiny model."""
+    base = load_whole(str(model), None)[0]
+    plan = RankPlan.two_level(base, [1], 1, 3)
+    replace(plan, provenance={"model": str(model)}).save(files / "circuit_plan.json")
+    save_adapter(attach(base, plan, seed=0), files / "adapter")
+    return files
+
+
 @pytest.mark.parametrize("verb", ["import", "export"])
-def test_the_examples_of_the_help_run(verb: str, files: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_examples_of_the_help_run(verb: str, examples: Path, capsys: pytest.CaptureFixture[str]):
     assert call([verb, "--help"]) == 0
     examples = re.findall(rf"^ +circuitune ({verb} .+)$", capsys.readouterr().out, re.MULTILINE)
     assert len(examples) >= 2

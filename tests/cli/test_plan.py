@@ -1,4 +1,4 @@
-"""``circuitune plan`` on saved scores."""
+"""``circuitune plan`` on saved scores and on training data."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from circuitune.adapters.allocation import RankPlan
+from circuitune.adapters.completions import MAX_TOKENS, ROWS
+from circuitune.adapters.data_plan import STEPS
 from circuitune.adapters.modules import linear_modules
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.scores import EdgeScores
 from circuitune.cli import call
+from circuitune.cli.plan import DataOptions
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.loading import load
 
@@ -103,3 +106,74 @@ def test_means_cannot_be_looked_at(scored: Path, model: Path, capsys: pytest.Cap
 def test_a_budget_that_cannot_be_spent_is_refused(scored: Path, model: Path, capsys: pytest.CaptureFixture[str]):
     assert call(["plan", *FILES, *LEVELS, "--model", str(model), "--budget", "10"]) == 2
     assert "below rank 1 for every module" in capsys.readouterr().err
+
+
+# ---- training data ----
+
+
+@pytest.fixture
+def data(here: Path) -> Path:
+    """The current folder with 30 rows of prompt and completion."""
+    rows = [{"prompt": f"{row} + 5 =", "completion": f" {row + 5}, {row}"} for row in range(1, 31)]
+    (here / "sft.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return here
+
+
+DATA = ["--dataset", "sft.jsonl", "--steps", "2", "--gate", "off"]
+
+
+def test_training_data_in_place_of_scores(data: Path, model: Path, capsys: pytest.CaptureFixture[str]):
+    assert call(["plan", *DATA, "--model", str(model), "--rows", "20", "--budget", "3000"]) == 0
+    shown = capsys.readouterr()
+    assert "20 of 20 rows of sft.jsonl." in shown.err
+    assert "4 forward and 2 backward passes over each: as much as training on 53 such rows" in shown.err
+    assert shown.err.index("Cost:") < shown.err.index("Scoring")
+    assert "Against uniform LoRA of the same size: not yet measured" in shown.out
+    assert "Budget 3,000: " in shown.out
+    plan = RankPlan.load(data / "circuit_plan.json")
+    assert 2900 < plan.count <= 3000
+    assert plan.provenance["model"] == str(model)
+    scores = EdgeScores.load(data / "circuit_scores.safetensors")
+    assert scores.settings["loss"] == "completion nll per token"
+
+
+@pytest.mark.parametrize("by", ["modules", "layers"])
+@pytest.mark.parametrize("ablation", ["mean", "interchange"])
+def test_what_is_critical_and_what_ablates(
+    by: str, ablation: str, data: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    result = planned(capsys, model, *DATA, "--by", by, "--ablation", ablation)
+    assert result["rows"]["used"] == result["cost"]["rows"] == 30
+    assert result["contest"].startswith("not yet measured")
+    assert by in result
+    assert len(result["critical_layers"]) == (by == "layers")
+
+
+def test_the_defaults_are_the_librarys():
+    options = DataOptions()
+    assert (options.rows, options.max_tokens, options.steps) == (ROWS, MAX_TOKENS, STEPS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "either a file of scores or --dataset"),
+        (["before.safetensors", *DATA], "either a file of scores or --dataset"),
+        ([*DATA, "--rank", "4"], "--rank belongs to plans from scores"),
+        ([*DATA, "--critical-rank", "4"], "--critical-rank belongs to plans from scores"),
+        ([*DATA, "--budget", "10"], "A budget of 10 parameters"),
+        ([*DATA, "--rows", "3"], "at least 10 rows"),
+        (["--dataset", "none.jsonl"], "none.jsonl does not exist"),
+        (["--dataset", "bad.jsonl"], "bad.jsonl, row 2, has 'prompt', and neither"),
+    ],
+)
+def test_what_is_wrong_with_data_is_one_sentence(
+    arguments: list[str], message: str, data: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    row = json.dumps({"prompt": "1 + 5 =", "completion": " 6"})
+    (data / "bad.jsonl").write_text(f'{row}\n{{"prompt": "1 + 5 ="}}\n')
+    assert call(["plan", *arguments, "--model", str(model)]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.err.count("circuitune: ") == 1
+    assert not (data / "circuit_plan.json").exists()

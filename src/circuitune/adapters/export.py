@@ -197,7 +197,6 @@ def save_peft_folder(
         save_adapter(adapted, folder)
     finally:
         adapted.unload()
-        model.__dict__.pop("peft_config", None)
     written = [folder / "adapter_model.safetensors", folder / "adapter_config.json", folder / COMPANIONS[0]]
     plan.save(folder / COMPANIONS[0])
     if kept is not None:
