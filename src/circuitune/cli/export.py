@@ -40,7 +40,7 @@ def export(
       circuitune export circuit.safetensors --format eap-ig-json --out c.json
       circuitune export scores.safetensors --format mib --out ioi_gpt2
       circuitune export circuit.safetensors --format graphml --out c.graphml
-      circuitune export circuit_plan.json --for trl --dataset sft.jsonl --out train.py
+      circuitune export circuit_plan.json --for trl --dataset sft.csv --out a.py
       circuitune export circuit_plan.json --for axolotl --out lora.yaml
       circuitune export circuit_plan.json --for peft --out start
       circuitune export adapter --uniform --out padded
