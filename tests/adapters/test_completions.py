@@ -6,6 +6,8 @@ from collections import Counter
 
 import datasets
 import pytest
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from adapters.sft import messages, sums, tokenizer
 from circuitune.adapters.completions import NO_COMPLETION, NO_PARTNER, NO_PROMPT, read_completions
@@ -32,7 +34,7 @@ def test_a_sample_is_drawn_by_its_seed():
     rows = sums(60)
     one, again, other = (read_completions(rows, tokenizer(), rows=20, seed=seed) for seed in (0, 0, 1))
     assert one.inputs.digest == again.inputs.digest != other.inputs.digest
-    assert len(one) == one.read == 20
+    assert (len(one), one.read, one.total) == (20, 20, 60)
 
 
 def test_a_conversation_is_split_before_the_last_reply():
@@ -45,6 +47,22 @@ def test_a_conversation_is_split_before_the_last_reply():
     assert sum(prompt.startswith("<|system|>add<|end|><|user|>") for prompt in prompts) == 1
     apart = [{"prompt": row["messages"][:-1], "completion": row["messages"][-1:]} for row in rows]
     assert read_completions(apart, tokenizer()).inputs.digest == sample.inputs.digest
+
+
+def test_a_token_that_straddles_the_border_belongs_to_the_reply():
+    """The template ends in a space, and the tokenizer joins a space to the word after it, as trainers will see it."""
+    words = ["<unk>", " ", "ask", ":", " add", " one", " reply"]
+    one = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
+    one.pre_tokenizer = pre_tokenizers.Split(Regex(" ?[a-z]+|:| "), "isolated")
+    one.decoder = decoders.Fuse()
+    joining = PreTrainedTokenizerFast(tokenizer_object=one, unk_token="<unk>")
+    joining.chat_template = (
+        "{% for m in messages %}{{ 'ask: ' if m['role'] == 'user' else ' reply: ' }}{{ m['content'] }}{% endfor %}"
+        "{% if add_generation_prompt %} reply: {% endif %}"
+    )
+    sample = read_completions([messages({"prompt": "add", "completion": "one"})] * 10, joining)
+    assert joining.decode(sample.inputs.clean[0].tolist()) == "ask: add reply:"
+    assert joining.decode(sample.inputs.answer[0].tolist()) == " one"
 
 
 def test_long_rows_are_cut_at_their_end_and_counted():

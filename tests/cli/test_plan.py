@@ -125,7 +125,7 @@ DATA = ["--dataset", "sft.jsonl", "--steps", "2", "--gate", "off"]
 def test_training_data_in_place_of_scores(data: Path, model: Path, capsys: pytest.CaptureFixture[str]):
     assert call(["plan", *DATA, "--model", str(model), "--rows", "20", "--budget", "3000"]) == 0
     shown = capsys.readouterr()
-    assert "20 of 20 rows of sft.jsonl." in shown.err
+    assert "20 of 30 rows of sft.jsonl." in shown.err
     assert "4 forward and 2 backward passes over each: as much as training on 53 such rows" in shown.err
     assert shown.err.index("Cost:") < shown.err.index("Scoring")
     assert "Against uniform LoRA of the same size: not yet measured" in shown.out

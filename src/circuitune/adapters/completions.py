@@ -65,6 +65,7 @@ class Completions:
             [n, tokens] padded with -100.
         ablation: what edges carry that are ablated, as `circuits.attribution.attribute` names it.
         source: the dataset's name.
+        total: rows of the dataset.
         read: rows that were looked at.
         cut: how many of the sample were cut to `max_tokens`.
         left_out: reason -> how many rows.
@@ -75,6 +76,7 @@ class Completions:
     inputs: EncodedPairs
     ablation: Ablation
     source: str
+    total: int
     read: int
     cut: int
     left_out: Mapping[str, int]
@@ -99,7 +101,7 @@ class Completions:
         """What was taken, cut and left out, in words."""
         cut = f", {self.cut} of them cut to {self.max_tokens} tokens" if self.cut else ""
         left = "".join(f"; {count} left out ({reason})" for reason, count in self.left_out.items())
-        return f"{len(self)} of {self.read} rows of {self.source}{cut}{left}."
+        return f"{len(self)} of {self.total} rows of {self.source}{cut}{left}."
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ def read_completions(
         inputs=_encoded(chosen),
         ablation=ablation,
         source=source.name,
+        total=source.count,
         read=seen,
         cut=sum(example.cut for example, _ in chosen),
         left_out=dict(left_out),
@@ -284,10 +287,10 @@ def _conversation_ids(
             f"{place} reads differently in the chat template with the reply after it, so the reply cannot be told "
             "from the prompt; give prompt and completion as texts."
         )
-    head, joined, tail = (
-        tokenizer([text], add_special_tokens=False)["input_ids"][0] for text in (start, whole, whole[len(start) :])
-    )
-    return head, joined[len(head) :] if joined[: len(head)] == head else tail
+    head, joined = (tokenizer([text], add_special_tokens=False)["input_ids"][0] for text in (start, whole))
+    # What a trainer feeds is the whole text's tokens; where one straddles the border, it belongs to the reply.
+    border = next((at for at, (a, b) in enumerate(zip(head, joined, strict=False)) if a != b), len(head))
+    return joined[:border], joined[border:]
 
 
 def _rendered(place: str, messages: list[dict[str, str]], tokenizer: ChatTokenizer, generation: bool = False) -> str:
