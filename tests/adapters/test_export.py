@@ -80,7 +80,6 @@ def test_the_trl_script_reads_a_saved_dataset(tmp_path):
 @pytest.mark.slow
 def test_the_trl_script_runs_as_it_is(tmp_path):
     """From training data to an adapter of the planned ranks, by TRL's own trainer."""
-    pytest.importorskip("trl")
     place = tiny.save_model(tmp_path / "model")
     rows = [{"prompt": f"{row} + 5 =", "completion": f" {row + 5}"} for row in range(1, 31)]
     (tmp_path / "sft.jsonl").write_text("\n".join(map(json.dumps, rows)))
