@@ -85,12 +85,15 @@ def test_conversations_and_single_positions_work_too():
 
 def test_provenance_says_what_the_plan_was_made_of(tmp_path):
     model = tiny_model()
-    plan = plan_for(model, tokenizer(), [*ROWS, {"prompt": "", "completion": "a"}], steps=2, gate="off", max_tokens=8)
+    plan = plan_for(
+        model, tokenizer(), [*ROWS, {"prompt": "", "completion": "a"}], steps=2, gate="off", max_tokens=8, seed=3
+    )
     said = plan.provenance
     assert (said["rule"], said["per"], said["rows"], said["rows_read"]) == ("before", "module", 20, 21)
     assert said["before.ablation"] == "mean"
     assert said["before.metric"] == "nll"
     assert said["max_tokens"] == 8
+    assert said["seed"] == 3
     assert said["rows_cut"] > 0
     assert sum(key.startswith("left_out.") for key in said) == 1
     assert said["contest"] == contest_verdict()
@@ -118,6 +121,9 @@ def test_a_budget_decides_the_ordinary_rank():
     assert min(plan.ranks.values()) == 0
     with pytest.raises(InputError, match="A budget of 10 parameters is not between one rank of the cheapest"):
         data_plan(model, sample, scores, budget=10, gate="off")
+    for modules in (True, False):
+        with pytest.raises(InputError, match="0 critical layers of 3"):
+            data_plan(model, sample, scores, critical_layers=0, modules=modules, gate="off")
     filled = data_plan(model, sample, scores, budget=5 * cost, allocator="water-filling", gate="off")
     assert filled.provenance["allocation"] == "water-filling"
 

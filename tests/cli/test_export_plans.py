@@ -10,8 +10,10 @@ import yaml
 from peft import PeftConfig
 
 from circuitune.adapters.allocation import RankPlan
+from circuitune.adapters.data_plan import plan_for
 from circuitune.cli import call
 from circuitune.experiments.inputs import load_whole
+from circuitune.models.loading import load
 
 
 @pytest.fixture
@@ -54,6 +56,17 @@ def test_a_plan_becomes_a_folder_and_that_one_rank(plan: Path, model: Path, caps
     assert "padded/circuit_plan.json" in padded["files"]
     assert call(["export", "start", "--uniform", "--model", str(model), "--out", "again"]) == 0
     assert "Rank 3 and alpha / r = 2 on 12 modules" in capsys.readouterr().out
+
+
+def test_a_plan_from_rows_in_memory_names_no_dataset(plan: Path, model: Path, capsys: pytest.CaptureFixture[str]):
+    rows = [{"prompt": f"{row} + 5 =", "completion": f" {row + 5}"} for row in range(1, 31)]
+    plan_for(*load(model), rows, steps=2, gate="off").save("memory.json")
+    assert call(["export", "memory.json", "--for", "trl", "--model", str(model)]) == 2
+    assert "name what to train on with --dataset" in capsys.readouterr().err
+    (plan / "sft.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    plan_for(*load(model), "sft.jsonl", steps=2, gate="off").save("file.json")
+    script = done(capsys, "file.json", "--for", "trl", "--model", str(model))["text"]
+    assert "data_files='sft.jsonl'" in script
 
 
 @pytest.mark.parametrize(

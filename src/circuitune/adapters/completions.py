@@ -70,6 +70,7 @@ class Completions:
         cut: how many of the sample were cut to `max_tokens`.
         left_out: reason -> how many rows.
         max_tokens: most tokens of a row.
+        seed: of the draw.
         sha256: of the file or folder; None for rows in memory.
     """
 
@@ -81,6 +82,7 @@ class Completions:
     cut: int
     left_out: Mapping[str, int]
     max_tokens: int
+    seed: int
     sha256: str | None = None
 
     def __len__(self) -> int:
@@ -168,6 +170,7 @@ def read_completions(
         cut=sum(example.cut for example, _ in chosen),
         left_out=dict(left_out),
         max_tokens=max_tokens,
+        seed=seed,
         sha256=source.sha256,
     )
     if ablation == "mean" and int(made.lengths.min()) == int(made.lengths.max()):

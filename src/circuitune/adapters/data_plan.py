@@ -160,10 +160,11 @@ def data_plan(
     """The second half of `plan_for`: ranks from `completion_scores`."""
     budget = RankPlan.uniform(model, rank=UNIFORM_RANK).count if budget is None else budget
     even = max(0, budget) // sum(module.rank_cost for module in linear_modules(model).values())
+    fifth = max(1, round(CRITICAL_SHARE * scores.graph.layers))
     plan = rank_plan(
         scores,
         rank=ceil(even / 2),
-        critical_layers=critical_layers or max(1, round(CRITICAL_SHARE * scores.graph.layers)),
+        critical_layers=fifth if critical_layers is None else critical_layers,
         allocator=allocator,
         budget=budget,
         modules=modules,
@@ -177,6 +178,7 @@ def data_plan(
         "rows_cut": sample.cut,
         **{f"left_out.{reason}": count for reason, count in sample.left_out.items()},
         "max_tokens": sample.max_tokens,
+        "seed": sample.seed,
         "contest": contest_verdict(),
     }
     if sample.sha256 is not None:

@@ -127,9 +127,10 @@ def _plan(file: Path, tool: Tool, model: str | None, dataset: str | None, out: P
 def _text(plan: "RankPlan", tool: Tool, model: str, dataset: str | None) -> str:
     from circuitune.adapters.export import axolotl_fragment, model_card, skeleton, trl_script
 
-    rows = dataset or plan.provenance.get("dataset")
+    said = plan.provenance
+    rows = dataset or ("dataset_sha256" in said and said.get("dataset"))  # rows in memory have no name to load by
     if tool == "trl" and not isinstance(rows, str):
-        raise InputError("The plan was not made from training data; name what the program trains on with --dataset.")
+        raise InputError("The plan was not made from a file of training data; name what to train on with --dataset.")
     base = skeleton(model)
     if tool == "trl":
         return trl_script(plan, base, model=model, dataset=str(rows))
