@@ -137,7 +137,7 @@ def test_a_recipe_that_cannot_be_done_is_refused_before_anything_is_written(
 
 def test_data_that_cannot_be_resampled_is_refused_with_the_way_out(model: Path, tmp_path: Path):
     pairs = tmp_path / "own.csv"
-    lines = [f"{a} {b} =,{a} {b + 1} =,{a}" for a in range(10, 30) for b in range(10, 14)]
+    lines = [f"{a} {b} =,{b} {a} =,{a}" for a in range(10, 30) for b in range(40, 44)]
     pairs.write_text("clean,corrupted,answer\n" + "\n".join(lines) + "\n")
     recipe = asked(model, tmp_path, data={"file": str(pairs)}, composition=None)
     with pytest.raises(InputError, match="perturb pairs of a task"):

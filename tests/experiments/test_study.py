@@ -34,7 +34,7 @@ def test_the_shipped_study_is_as_registered():
         assert recipe.contest is None
         assert recipe.tuning.seeds == study.registration.tuning.seeds == tuple(range(10))
     primary = {value.claim for value in study.registration.hypotheses.values() if value.role == "primary"}
-    assert primary == {1, 2, 3}
+    assert primary == {1, 2, 3, 5}
 
 
 def test_a_run_is_the_study_s_recipe_with_what_differs(model: Path, tmp_path: Path):

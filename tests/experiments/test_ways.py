@@ -19,8 +19,14 @@ def asked(model: Path, folder: Path, **how: object) -> Recipe:
     return load_recipe(path, {**changes, "tuning": {"seeds": [0], **how}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "how", [{"method": "full", "rank": None}, {"method": "adalora", "rank": 2}], ids=lambda how: how["method"]
+    "how",
+    [
+        {"method": "full", "rank": None, "learning_rate": 0.01},
+        {"method": "adalora", "rank": 2, "learning_rate": 0.05},
+    ],
+    ids=lambda how: how["method"],
 )
 def test_circuits_follow_checkpoints_of_any_kind(model: Path, tmp_path: Path, how: dict[str, object]):
     run, jobs = tiny.finished(asked(model, tmp_path, **how), tmp_path / "run")
@@ -38,6 +44,7 @@ def test_circuits_follow_checkpoints_of_any_kind(model: Path, tmp_path: Path, ho
     ("how", "said"),
     [
         ({"method": "full"}, "method full has no rank: say rank: null"),
+        ({"method": "full", "rank": None}, r"method full needs a learning_rate of its own \(8e-06 is usual\)"),
         ({"method": "dora", "rank": None}, "method dora needs a rank"),
         ({"method": "magic"}, "tuning.method"),
     ],

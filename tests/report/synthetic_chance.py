@@ -54,7 +54,7 @@ class Tuned(Protocol):
 
 
 def write_chance(tables: Path, graph: Wiring, tunings: Sequence[Tuned]) -> None:
-    """Write the nine tables of the analyses of these fine-tunings."""
+    """Write the tables of the analyses of these fine-tunings, and of what a recipe may ask beside them."""
     chained = chain.from_iterable
     ways = [(one, np.random.default_rng([23, one.seed])) for one in tunings]
     seeds = [_seed_null(measure, value) for measure, value in _SEEDS.items()]
@@ -67,6 +67,10 @@ def write_chance(tables: Path, graph: Wiring, tunings: Sequence[Tuned]) -> None:
     frequencies = list(chained(_frequencies(graph, *way) for way in ways))
     write_rows(tables / "layer_frequency.csv", frequencies, chance.LayerFrequencyRow)
     write_rows(tables / "rules.csv", [_rules(one) for one in tunings], chance.RuleRow)
+    write_rows(tables / "robustness.csv", list(chained(_robustness(*way) for way in ways)), chance.RobustnessRow)
+    write_rows(
+        tables / "composition.csv", list(chained(_composition(*way) for way in ways)), chance.TunedCompositionRow
+    )
     write_rows(tables / "causal.csv", list(chained(_causal(*way) for way in ways)), chance.TunedCausalRow)
     write_rows(tables / "roles.csv", list(chained(_roles(graph, *way) for way in ways)), chance.TunedRoleRow)
 
@@ -175,6 +179,69 @@ def _rules(tuned: Tuned) -> chance.RuleRow:
         label=tuned.label, seed=tuned.seed, first="released", second="normalised", kendall=0.57, jaccard=1.0,
         expected=0.18,
     )  # fmt: skip
+
+
+def _robustness(tuned: Tuned, draw: np.random.Generator) -> list[chance.RobustnessRow]:
+    """Less alike the more pairs are resampled, least of all with random weights."""
+    rows: list[chance.RobustnessRow] = []
+    for model, top in (("random", 0.6), ("before", 0.8), ("after", 0.9)):
+        for level in (0.1, 0.5, 0.9, None):
+            value = top - 0.3 * (level or 1.0) + 0.02 * float(draw.random())
+            rows.append(
+                chance.RobustnessRow.model_validate(
+                    {
+                        "label": tuned.label,
+                        "seed": tuned.seed,
+                        "model": model,
+                        "level": level,
+                        "pairs": 200,
+                        "kind": "parts" if level is None else "noise",
+                        "comparisons": 3,
+                        "edge_jaccard": value,
+                        "edge_low": value - 0.03,
+                        "edge_high": value + 0.03,
+                        "node_jaccard": min(1.0, value + 0.1),
+                    }
+                )
+            )
+    return rows
+
+
+def _composition(tuned: Tuned, draw: np.random.Generator) -> list[chance.TunedCompositionRow]:
+    """The task's own circuit does most, then the union, its parts, an unrelated union, random edges."""
+    kinds = {"whole": ("sum of two", 0.95), "union": ("first + second", 0.7), "part": ("first", 0.5)}
+    kinds |= {"unrelated": ("third + fourth", 0.2), "random": ("", 0.01)}
+    rows: list[chance.TunedCompositionRow] = []
+    for share in (0.01, 0.05, 0.1):
+        for kind, (name, top) in kinds.items():
+            value = top * (1 - 0.005 / share) + 0.01 * float(draw.random())
+            rows.append(
+                chance.TunedCompositionRow.model_validate(
+                    {
+                        "label": tuned.label,
+                        "seed": tuned.seed,
+                        "task": "sum of two",
+                        "kind": kind,
+                        "name": name,
+                        "draw": 0,
+                        "share": share,
+                        "edges": int(6573 * share),
+                        "overlap": 0.5,
+                        "jaccard": 0.4,
+                        "metric": "logit_diff",
+                        "value": 4 * value,
+                        "model": 4.0,
+                        "corrupted": -4.0,
+                        "normalized": value,
+                        "normalized_low": value - 0.05,
+                        "normalized_high": value + 0.05,
+                        "reason": "",
+                        "kl": 1 - value,
+                        "accuracy": value,
+                    }
+                )
+            )
+    return rows
 
 
 def _causal(tuned: Tuned, draw: np.random.Generator) -> list[chance.TunedCausalRow]:

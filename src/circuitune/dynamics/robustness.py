@@ -7,7 +7,7 @@
 A similarity says nothing by itself: ask the same of a model with random weights (`models.versions.untrained`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -39,6 +39,7 @@ def under_noise(
     levels: Sequence[float] = LEVELS,
     draws: int = 3,
     seed: int = 0,
+    avoid: Iterable[PairSet] = (),
 ) -> Mapping[float, tuple[Overlap, ...]]:
     """The circuit of the pairs against the one found with some of them resampled by their task's own noise.
 
@@ -53,6 +54,7 @@ def under_noise(
         levels: shares of the pairs to resample, each above 0 and at most 1.
         draws: how many times.
         seed: of the draws.
+        avoid: sets whose prompts must not come up, such as those that the model was trained or is tested on.
 
     Returns:
         Level -> the comparison of every draw, the circuit of the pairs as they are first.
@@ -63,10 +65,10 @@ def under_noise(
     if not levels or draws < 1:
         raise InputError(f"Noise needs a level and a draw; got {len(levels)} levels and {draws} draws.")
     whole = score(pairs)
-    examples = require_examples(whole)
+    examples, others = require_examples(whole), tuple(avoid)
     own, found = whole.top(share), dict[float, list[Overlap]]((level, []) for level in levels)
     for draw in range(draws):
-        noisy = perturbed(pairs, max(levels), seed=seed * draws + draw, tokenizer=tokenizer)
+        noisy = perturbed(pairs, max(levels), seed=seed * draws + draw, tokenizer=tokenizer, avoid=others)
         places = _order(pairs, noisy, seed, draw)
         new = score(replace(noisy, pairs=tuple(noisy[place] for place in places)))
         assert new.examples is not None

@@ -1,7 +1,7 @@
 """Does a circuit belong to its task? Found again with other pairs, and put together from other tasks' circuits."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from transformers import PreTrainedTokenizerBase
@@ -33,7 +33,7 @@ from circuitune.experiments.artefacts import (
     row_label,
     usable,
 )
-from circuitune.experiments.inputs import Model
+from circuitune.experiments.inputs import ELSEWHERE, Model
 from circuitune.experiments.specs import ComposeSpec, RobustnessSpec, pairs_role
 from circuitune.experiments.store import JobFolder
 from circuitune.models.encoding import EncodedPairs, encode
@@ -50,9 +50,10 @@ def robustness(job: JobFolder, spec: RobustnessSpec) -> None:
     """robustness.csv: the circuit split with some pairs resampled, and in disjoint parts, for three models."""
     metric = read_record(job.input("pairs").folder / PAIRS, PairsRecord).metric
     pairs = usable(job.pairs("circuit"), metric)
+    elsewhere = [job.pairs(part) for part in ELSEWHERE]
     rows: list[RobustnessRow] = []
     for name, model, tokenizer in _models(job, spec):
-        rows += _robust(spec, name, model, tokenizer, pairs, metric)
+        rows += _robust(spec, name, model, tokenizer, pairs, elsewhere, metric)
     write_rows(job.folder / "robustness.csv", rows, RobustnessRow)
 
 
@@ -72,6 +73,7 @@ def _robust(
     model: Model,
     tokenizer: PreTrainedTokenizerBase,
     pairs: PairSet,
+    elsewhere: Sequence[PairSet],
     metric: str,
 ) -> Iterator[RobustnessRow]:
     """Every level of noise, then the disjoint parts, of one model."""
@@ -83,12 +85,20 @@ def _robust(
     if how.noise:
         sample = pairs.sample(spec.discovery.pairs)
         found = under_noise(
-            score, sample, share, tokenizer=tokenizer, levels=how.noise, draws=how.draws, seed=spec.seed
+            score,
+            sample,
+            share,
+            tokenizer=tokenizer,
+            levels=how.noise,
+            draws=how.draws,
+            seed=spec.seed,
+            avoid=elsewhere,
         )
         for level, overlaps in found.items():
             yield _robustness_row(spec, name, "noise", level, len(sample), overlaps)
     parts = disjoint_splits(score(pairs), how.parts, seed=spec.seed)
-    yield _robustness_row(spec, name, "parts", None, len(pairs) // how.parts, between(parts, share))
+    least = min(len(part.examples) for part in parts if part.examples is not None)
+    yield _robustness_row(spec, name, "parts", None, least, between(parts, share))
 
 
 def _robustness_row(

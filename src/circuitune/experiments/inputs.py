@@ -19,14 +19,17 @@ from circuitune.models.loading import NANO, NANO_FOLDER, load
 from circuitune.tasks.checks import Checked, check
 from circuitune.tasks.files import read_pairs
 from circuitune.tasks.pairs import PairSet
-from circuitune.tasks.perturb import perturbed
+from circuitune.tasks.perturb import disjoint_splits, perturbed
 from circuitune.tasks.registry import task
+from circuitune.tasks.splits import Part
 from circuitune.tasks.tokens import prompt_ids
 
 WrongSource = Literal["given", "computed", "model", "none"]
 Model = PreTrainedModel | PeftModel
 MODEL_FILES = (".json", ".safetensors", ".bin", ".model", ".txt", ".jinja")
 """Endings of the files that decide what a model folder computes."""
+ELSEWHERE: tuple[Part, ...] = ("train", "validation", "test")
+"""Parts whose prompts pairs of the circuit split must not become when they are resampled."""
 MOST = 0.75
 """Share of pairs that must have a wrong answer for the logit difference to be the metric."""
 
@@ -224,7 +227,7 @@ def validate(frozen: Frozen, run: Path) -> Size:
     pairs = _usable(recipe.data, frozen, run, model, tokenizer)
     for data in recipe.other_data.values():
         _usable(data, frozen, run, model, tokenizer)
-    _require_noise(recipe, pairs, tokenizer)
+    _require_robustness(recipe, pairs, tokenizer)
     rows = len(pairs.split("train"))
     return _size(size_of(model, pairs, tokenizer), min(rows, recipe.training.rows or rows))
 
@@ -238,11 +241,16 @@ def _usable(data: DataRecipe, frozen: Frozen, run: Path, model: Model, tokenizer
     return pairs
 
 
-def _require_noise(recipe: Recipe, pairs: PairSet, tokenizer: PreTrainedTokenizerBase) -> None:
-    """InputError where the pairs cannot be resampled as far as the recipe asks."""
+def _require_robustness(recipe: Recipe, pairs: PairSet, tokenizer: PreTrainedTokenizerBase) -> None:
+    """InputError where the circuit split cannot be resampled, or divided, as far as the recipe asks."""
     how = recipe.robustness
-    if how is not None and how.noise:
-        perturbed(pairs.split("circuit").sample(recipe.discovery.pairs), max(how.noise), tokenizer=tokenizer)
+    if how is None:
+        return
+    circuit = pairs.split("circuit")
+    disjoint_splits(circuit, how.parts)
+    if how.noise:
+        others = [pairs.split(part) for part in ELSEWHERE]
+        perturbed(circuit.sample(recipe.discovery.pairs), max(how.noise), tokenizer=tokenizer, avoid=others)
 
 
 def recall(frozen: Frozen, pairs: PairsRecord) -> Size:

@@ -57,10 +57,11 @@ def plan(recipe: Recipe, model: ModelRef) -> Plan:
     """All jobs of a recipe for a model; the same recipe and model always give the same folder names."""
     training = recipe.training
     pairs = _pairs(recipe, model, "pairs", recipe.data, rows=training.rows, test_rows=training.test_rows)
-    rank = recipe.tuning.rank
+    rank, own_rate = recipe.tuning.rank, recipe.tuning.learning_rate
+    tuned = recipe if own_rate is None else _with_rate(recipe, own_rate)
     uniform = RankSpec(kind="none", rank=0) if rank is None else RankSpec(kind="uniform", rank=rank)
     tuning = tuple(
-        _train(recipe, model, pairs, "tune", seed, uniform, method=recipe.tuning.method)
+        _train(tuned, model, pairs, "tune", seed, uniform, method=recipe.tuning.method)
         for seed in recipe.tuning.seeds
     )
     contest = recipe.contest
@@ -86,6 +87,11 @@ def plan(recipe: Recipe, model: ModelRef) -> Plan:
         phase1_circuits=phase1_circuits,
         methods=methods,
     )
+
+
+def _with_rate(recipe: Recipe, rate: float) -> Recipe:
+    training = recipe.training.model_copy(update={"learning_rate": rate})
+    return recipe.model_copy(update={"training": training})
 
 
 def _pairs(

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from circuitune.core.errors import InputError
 from circuitune.core.records import Record
-from circuitune.training.methods import PLANNED, RANKED, MethodName
+from circuitune.training.methods import LEARNING_RATES, PLANNED, RANKED, MethodName
 
 BUILT_IN = ("default", "quick", "full")
 Parameter = bool | int | float | str
@@ -71,11 +71,13 @@ class TuningRecipe(Record):
     """The fine-tunings whose circuits are followed, once per seed.
 
     ``method`` as in `training.catalogue`; full fine-tuning and IA3 have no ``rank``, the others have one for all
-    modules.
+    modules. ``learning_rate``: its own, in place of that of the recipe's training; a method for which LoRA's is wrong
+    needs one.
     """
 
     method: MethodName = "lora"
     rank: int | None = Field(gt=0)
+    learning_rate: float | None = Field(default=None, gt=0)
     seeds: Seeds
 
     @model_validator(mode="after")
@@ -83,6 +85,9 @@ class TuningRecipe(Record):
         if (self.rank is None) == (self.method in (*PLANNED, *RANKED)):
             said = "needs a rank" if self.rank is None else "has no rank: say rank: null"
             raise ValueError(f"method {self.method} {said}")
+        if self.method in LEARNING_RATES and self.learning_rate is None:
+            usual = LEARNING_RATES[self.method]
+            raise ValueError(f"method {self.method} needs a learning_rate of its own ({usual:g} is usual)")
         return self
 
 

@@ -140,6 +140,7 @@ def require_registered(registration: Registration, name: str, recipe: Recipe, wh
         ("training", recipe.training, plan.training),
         ("composition", recipe.composition, plan.composition),
         ("tuning.method", recipe.tuning.method, registration.tuning.method),
+        ("tuning.learning_rate", recipe.tuning.learning_rate, registration.tuning.learning_rate),
         ("tuning.rank", recipe.tuning.rank, registration.tuning.rank),
         ("discovery", recipe.discovery, registration.discovery),
     ):

@@ -16,7 +16,7 @@ from circuitune.experiments.estimate import Size
 from circuitune.experiments.inputs import Frozen, recall, validate
 from circuitune.experiments.plan import Plan, plan
 from circuitune.experiments.specs import JobSpec
-from circuitune.experiments.store import JobFolder, Run, check_destination, create
+from circuitune.experiments.store import Run, check_destination, create
 from circuitune.experiments.summary import write_summary
 from circuitune.experiments.tables import write_tables
 
@@ -53,11 +53,12 @@ def survey(frozen: Frozen, folder: Path) -> tuple[Plan, Size]:
     """
     check_destination(folder)
     jobs = plan(frozen.recipe, frozen.model)
-    return jobs, _checked(frozen, Run(folder).job(jobs.pairs))
+    return jobs, _checked(frozen, Run(folder), jobs)
 
 
-def _checked(frozen: Frozen, pairs: JobFolder) -> Size:
+def _checked(frozen: Frozen, run: Run, jobs: Plan) -> Size:
     """The sizes that the time depends on, once the inputs are known to be good; a run that goes on knows both."""
-    if pairs.complete:
-        return recall(frozen, read_record(pairs.folder / PAIRS, PairsRecord))
-    return validate(frozen, pairs.run.folder)
+    known = (jobs.pairs, *jobs.other_pairs, *jobs.robustness[:1])
+    if all(run.job(spec).complete for spec in known):
+        return recall(frozen, read_record(run.job(jobs.pairs).folder / PAIRS, PairsRecord))
+    return validate(frozen, run.folder)

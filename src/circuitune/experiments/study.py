@@ -43,8 +43,6 @@ RESULTS = "study"
 VERDICTS = "verdicts.md"
 EXPORTED = ("accuracy", "faithfulness", "change", "transitions", "chance", "changed", "stability")
 """Tables of a run that are worth keeping beside the verdicts: small, and enough to reach them again."""
-ASKED = ("robustness", "composition", "composition_overlap")
-"""The same, where the recipe asks for them."""
 
 
 class StudyFile(Record):
@@ -94,8 +92,9 @@ class Part:
     def exported(self) -> list[Path]:
         """The tables that `export` copies."""
         recipe = self.frozen.recipe
-        asked = [name for name in ASKED if getattr(recipe, name.split("_")[0]) is not None]
-        return [self.folder / "tables" / f"{name}.csv" for name in (*EXPORTED, *asked)]
+        robustness = ["robustness"] if recipe.robustness else []
+        composition = ["composition", "composition_overlap"] if recipe.composition else []
+        return [self.folder / "tables" / f"{name}.csv" for name in (*EXPORTED, *robustness, *composition)]
 
     @property
     def finished(self) -> bool:

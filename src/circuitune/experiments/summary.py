@@ -52,14 +52,7 @@ def summarise(run: Run, plan: Plan) -> SummaryRecord:
     model = plan.pairs.model.name
     return SummaryRecord(
         title=f"{model}, fine-tuned on {pairs.name}",
-        sentences=[
-            _data(pairs, model),
-            *found.training,
-            *found.changes,
-            *found.chance[:1],  # edges, with their interval and every null
-            *found.where,
-            *found.contest,
-        ],
+        sentences=[_data(pairs, model), *found.training, *found.changes, *found.where, *found.contest],
         notes=_notes(run, plan, pairs),
         findings=found,
     )
