@@ -172,6 +172,32 @@ def test_a_peft_folder_is_an_adapter_to_go_on_from(tmp_path):
     assert "base_model: some/model" in (tmp_path / "start/README.md").read_text()
 
 
+def test_a_revision_is_written_where_each_tool_looks_for_it(tmp_path):
+    model = tiny_model()
+    plan, name = planned(model), "some/model@step1000"
+    script = trl_script(plan, model, model=name, dataset="a.csv")
+    calls = [node for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Call)]
+    trainer = next(call for call in calls if ast.unparse(call.func) == "SFTTrainer")
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in trainer.keywords}
+    assert given["model"] == "'some/model'"
+    assert "model_init_kwargs={'revision': 'step1000'}" in given["args"]
+    keys = yaml.safe_load(axolotl_fragment(plan, model, model=name))
+    assert (keys["base_model"], keys["revision_of_model"]) == ("some/model", "step1000")
+    assert "on some/model (revision step1000);" in model_card(plan, model, model=name)
+    save_peft_folder(plan, model, tmp_path / "start", name=name)
+    config = PeftConfig.from_pretrained(str(tmp_path / "start"))
+    assert (config.base_model_name_or_path, config.revision) == ("some/model", "step1000")
+    assert "base_model: some/model\n" in (tmp_path / "start/README.md").read_text()
+
+
+def test_a_folder_with_an_at_in_its_name_has_no_revision(tmp_path):
+    place = tiny.save_model(tmp_path / "model@home")
+    base = skeleton(str(place))
+    plan = RankPlan.uniform(base, rank=2)
+    assert "model_init_kwargs" not in trl_script(plan, base, model=str(place), dataset="a.csv")
+    assert yaml.safe_load(axolotl_fragment(plan, base, model=str(place)))["base_model"] == str(place)
+
+
 def test_scores_of_another_plan_are_refused(tmp_path):
     model = tiny_model()
     sample = read_completions(sums(20), tokenizer())

@@ -1,6 +1,7 @@
 """``circuitune export`` of rank plans and adapters."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,26 @@ def test_a_plan_becomes_a_folder_and_that_one_rank(plan: Path, model: Path, caps
     assert "padded/circuit_plan.json" in padded["files"]
     assert call(["export", "start", "--uniform", "--model", str(model), "--out", "again"]) == 0
     assert "Rank 3 and alpha / r = 2 on 12 modules" in capsys.readouterr().out
+
+
+def test_scores_beside_a_plan_go_along_only_if_they_are_its_own(
+    plan: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    rows = [{"prompt": f"{row} + 5 =", "completion": f" {row + 5}"} for row in range(1, 31)]
+    (plan / "sft.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    options = ["--dataset", "sft.jsonl", "--gate", "off", "--steps", "2", "--model", str(model)]
+    for out, ablation in (("a.json", "mean"), ("b.json", "interchange")):
+        assert call(["plan", *options, "--ablation", ablation, "--out", out]) == 0
+    for name in ("a", "b"):
+        assert (
+            f"{name}/circuit_scores.safetensors"
+            in done(capsys, f"{name}.json", "--for", "peft", "--out", name)["files"]
+        )
+    shutil.copyfile("a_scores.safetensors", "b_scores.safetensors")
+    assert call(["export", "b.json", "--for", "peft", "--out", "without"]) == 0
+    assert "without scores: b_scores.safetensors holds other scores" in capsys.readouterr().err
+    assert (plan / "without/adapter_model.safetensors").is_file()
+    assert not (plan / "without/circuit_scores.safetensors").exists()
 
 
 def test_a_plan_from_rows_in_memory_names_no_dataset(plan: Path, model: Path, capsys: pytest.CaptureFixture[str]):

@@ -49,7 +49,10 @@ from trl import SFTConfig, SFTTrainer  # noqa: E402
 
 trainer = SFTTrainer(
     model={model!r},
-    args=SFTConfig(output_dir="adapter", bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported()),
+    args=SFTConfig(
+        output_dir="adapter",
+        bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),{revision}
+    ),
     train_dataset={rows},
     peft_config=lora,
 )
@@ -74,8 +77,7 @@ def skeleton(name: str) -> PreTrainedModel:
     Raises:
         InputError: no config there, or one of no causal language model.
     """
-    source, _, revision = (name, "", "") if Path(name).exists() else name.partition("@")
-    place = str(NANO_FOLDER) if name == NANO else source
+    place, revision = _place(name)
     try:
         config = AutoConfig.from_pretrained(place, revision=revision or "main")
         with torch.device("meta"):
@@ -93,7 +95,7 @@ def trl_script(plan: RankPlan, base: PreTrainedModel, *, model: str, dataset: st
     Args:
         plan: the ranks.
         base: the model or its `skeleton`.
-        model: what the program loads.
+        model: what the program loads, also NAME@REVISION.
         dataset: file, saved dataset or name on the hub that it trains on.
 
     Raises:
@@ -101,8 +103,10 @@ def trl_script(plan: RankPlan, base: PreTrainedModel, *, model: str, dataset: st
     """
     fields = ",\n".join(f"    {name}={_literal(value, 4)}" for name, value in _decided(plan, base).items())
     loader, rows = _loading(dataset)
+    place, revision = _place(model)
     return _SCRIPT.format(
-        model=str(NANO_FOLDER) if model == NANO else model,
+        model=place,
+        revision=f'\n        model_init_kwargs={{"revision": {revision!r}}},' if revision else "",
         parameters=plan.parameters(base),
         fields=f"{fields},",
         loader=loader,
@@ -121,8 +125,10 @@ def axolotl_fragment(plan: RankPlan, base: PreTrainedModel, *, model: str) -> st
     broken = [value for value in (decided["lora_alpha"], *patterns.values()) if value != int(value)]
     if broken:
         raise InputError(f"axolotl takes whole lora_alpha only, and this plan has {broken[0]}; choose another alpha.")
+    place, revision = _place(model)
     keys = {
-        "base_model": str(NANO_FOLDER) if model == NANO else model,
+        "base_model": place,
+        **({"revision_of_model": revision} if revision else {}),
         "adapter": "lora",
         "lora_r": decided["r"],
         "lora_alpha": decided["lora_alpha"],
@@ -141,10 +147,12 @@ def model_card(plan: RankPlan, base: PreTrainedModel, *, model: str) -> str:
     """A section of a model card in Markdown: the ranks, where they come from and what is known of such plans."""
     plan, whole = plan.resolve(base), base.num_parameters()
     said = plan.provenance
+    source, revision = _named(model)
+    shown = f"{source} (revision {revision})" if revision else source
     lines = [
         "## LoRA ranks",
         "",
-        f"{plan.count:,} trainable parameters ({plan.count / (whole + plan.count):.4%} of the whole) on {model}; "
+        f"{plan.count:,} trainable parameters ({plan.count / (whole + plan.count):.4%} of the whole) on {shown}; "
         f"alpha / r = {plan.alpha_over_rank:g}. Ranks planned by circuitune: {_origin(plan)}.",
         "",
         *_rank_table(plan, base),
@@ -180,7 +188,7 @@ def save_peft_folder(
         plan: the ranks.
         model: the base model.
         folder: to write.
-        name: of the base model, as others load it.
+        name: of the base model, as others load it; NAME@REVISION is written as PEFT's two fields.
         scores: file of the edge scores that the plan was made from; copied, means only.
         seed: of A.
 
@@ -188,12 +196,14 @@ def save_peft_folder(
         InputError: a plan for another model, or scores that the plan was not made from.
     """
     plan = plan.resolve(model)
-    kept = None if scores is None else _own_scores(plan, scores)
+    kept = None if scores is None else own_scores(plan, scores)
     ensure_writable_folder(folder)
     card = model_card(plan, model, model=name)
     adapted = attach(model, plan, seed)
+    source, revision = _named(name)
     try:
-        adapted.peft_config["default"].base_model_name_or_path = name
+        config = adapted.peft_config["default"]
+        config.base_model_name_or_path, config.revision = source, revision or None
         save_adapter(adapted, folder)
     finally:
         adapted.unload()
@@ -202,20 +212,32 @@ def save_peft_folder(
     if kept is not None:
         kept.save(folder / COMPANIONS[1])
         written.append(folder / COMPANIONS[1])
-    head = yaml.safe_dump({"base_model": name, "library_name": "peft", "tags": ["lora"]}, sort_keys=False)
+    head = yaml.safe_dump({"base_model": source, "library_name": "peft", "tags": ["lora"]}, sort_keys=False)
     write_text(folder / "README.md", f"---\n{head}---\n\n{card}")
     return [*written, folder / "README.md"]
 
 
-def _own_scores(plan: RankPlan, path: Path) -> EdgeScores:
-    """The scores without their examples; InputError where the plan was made from others."""
+def own_scores(plan: RankPlan, path: Path) -> EdgeScores:
+    """The scores in this file without their examples; InputError where the plan was made from others."""
     scores = EdgeScores.load(path)
     digest = sha256_bytes(scores.values.contiguous().numpy().tobytes())
     if plan.provenance.get("before.scores_sha256") != digest:
         raise InputError(
-            f"{path} holds other scores than the plan was made from; move it away or make the plan again."
+            f"{path} holds other scores than the plan was made from; make the plan again to have its own."
         )
     return EdgeScores(scores.values, scores.graph, scores.completeness, settings=scores.settings)
+
+
+def _named(model: str) -> tuple[str, str]:
+    """Name and revision, empty where there is none; a folder may have an @ in its name."""
+    name, _, revision = (model, "", "") if Path(model).exists() else model.partition("@")
+    return name, revision
+
+
+def _place(model: str) -> tuple[str, str]:
+    """The same, with nano as the folder that other libraries find it in."""
+    name, revision = _named(model)
+    return (str(NANO_FOLDER) if model == NANO else name), revision
 
 
 def _decided(plan: RankPlan, base: PreTrainedModel) -> dict[str, Any]:

@@ -140,20 +140,30 @@ def _text(plan: "RankPlan", tool: Tool, model: str, dataset: str | None) -> str:
 def _folder(file: Path, plan: "RankPlan", name: str, out: Path | None, json: bool) -> None:
     """A PEFT adapter before training, with the scores that lie beside the plan."""
     from circuitune.adapters.export import save_peft_folder
-    from circuitune.cli.plan import SCORES
     from circuitune.experiments.inputs import load_whole
 
     if out is None or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise InputError("Name an empty or new folder with --out: an adapter is several files.")
     say(f"Loading {name} ...")
     loaded, _ = load_whole(name, None)
-    scores = file.with_name(SCORES)
-    _written(
-        {"for": "peft"},
-        save_peft_folder(plan, loaded, out, name=name, scores=scores if scores.is_file() else None),
-        {},
-        json,
-    )
+    made = save_peft_folder(plan, loaded, out, name=name, scores=_scores(file, plan))
+    _written({"for": "peft"}, made, {}, json)
+
+
+def _scores(file: Path, plan: "RankPlan") -> Path | None:
+    """The scores beside the plan if it was made from them; of others it says that they stay."""
+    from circuitune.adapters.export import own_scores
+    from circuitune.cli.plan import scores_beside
+
+    path = scores_beside(file)
+    if not path.is_file():
+        return None
+    try:
+        own_scores(plan, path)
+    except InputError as error:
+        say(f"The adapter goes without scores: {error}")
+        return None
+    return path
 
 
 def _adapter(file: Path, model: str | None, out: Path | None, json: bool) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from circuitune.adapters.modules import Model
     from circuitune.tasks.chat import ChatTokenizer
 
-SCORES = "circuit_scores.safetensors"
+DEFAULT = "circuit_plan.json"
 LEVELS = {"rank": 8, "critical_rank": 32, "critical_layers": 5}
 Rule = Literal["released", "normalised", "destination", "both", "count", "before", "after"]
 
@@ -44,6 +44,12 @@ class DataOptions:
 NO_DATA = DataOptions()
 
 
+def scores_beside(plan: Path) -> Path:
+    """Where the scores of a plan lie: named after it, so that plans in one folder keep their own."""
+    stem = "circuit" if plan.name == DEFAULT else plan.name.removesuffix(".json")
+    return plan.with_name(f"{stem}_scores.safetensors")
+
+
 def plan(
     before: Path | None = None,
     after: Path | None = None,
@@ -59,13 +65,13 @@ def plan(
     budget: int | None = None,
     modules: bool = False,
     gate: Literal["warn", "uniform", "off"] = "warn",
-    out: Path = Path("circuit_plan.json"),
+    out: Path = Path(DEFAULT),
     json: bool = False,
 ) -> None:
     """Turn edge scores, or training data, into LoRA ranks: a high rank for the layers whose edges matter most.
 
     Writes circuit_plan.json; `circuitune train --plan`, `circuitune export` and RankPlan.load read it. With --dataset
-    the base model's edges are scored on the data first, and the scores are written beside the plan.
+    the base model's edges are scored on the data first, and the scores are written beside the plan, under its name.
 
     Examples:
       circuitune plan base/scores.safetensors tuned/scores.safetensors --rank 4 --critical-rank 12 --critical-layers 2
@@ -110,7 +116,7 @@ def plan(
     from circuitune.core.atomic import ensure_writable_folder
 
     if out.is_dir():
-        raise InputError(f"--out {out} is a folder; name the file to write, such as {out / 'circuit_plan.json'}.")
+        raise InputError(f"--out {out} is a folder; name the file to write, such as {out / DEFAULT}.")
     levels = {"rank": rank, "critical_rank": critical_rank, "critical_layers": critical_layers}
     _require_one_source(before, data.dataset, {**levels, "rule": rule})
     common: dict[str, Any] = {"allocator": allocator, "budget": budget, "modules": modules, "gate": gate}
@@ -118,7 +124,7 @@ def plan(
     if data.dataset is not None:
         loaded, tokenizer = load_model(model)
         ensure_writable_folder(out.parent)
-        made, facts = _from_data(loaded, tokenizer, data, critical_layers, common, out.with_name(SCORES))
+        made, facts = _from_data(loaded, tokenizer, data, critical_layers, common, scores_beside(out))
     else:
         assert before is not None
         chosen = {name: LEVELS[name] if level is None else level for name, level in levels.items()}
