@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from circuitune.adapters.allocation import RankPlan, rank_plan
-from circuitune.adapters.gate import examine
+from circuitune.adapters.gate import Gate, examine
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.scores import EdgeScores
 from circuitune.core.errors import InputError
@@ -109,6 +109,19 @@ def test_scores_without_examples_are_named_as_such(clear, graph):
         assert gate.to_record() == {}
 
 
+@pytest.mark.parametrize(
+    ("stability", "chance", "words"),
+    [
+        (1.0, 0.01, "is stable and more than chance:"),
+        (1.0, 0.3, "is stable, but no more than chance:"),
+        (0.1, 0.01, "is not stable, but more than chance:"),
+        (0.1, 0.3, "is neither stable nor more than chance:"),
+    ],
+)
+def test_the_sentence_says_which_of_both_failed(stability, chance, words):
+    assert words in Gate(2, LAYERS, "layers", stability, chance).sentence
+
+
 # ---- in a plan ----
 
 
@@ -138,6 +151,7 @@ def test_uniform_plans_as_many_parameters_evenly(chance, clear, model):
     planned = rank_plan(*chance, **levels, gate="off")
     assert plan.ranks == RankPlan.uniform(model, parameters=planned.count).ranks
     assert (plan.provenance["allocation"], plan.provenance["gate"]) == ("uniform", "failed")
+    assert not {"rule", "count", "per"} & set(plan.provenance)
     assert rank_plan(*clear, **levels, gate="uniform").ranks == rank_plan(*clear, **levels, gate="off").ranks
 
 

@@ -120,6 +120,12 @@ def test_what_is_no_adapter_is_refused(tmp_path):
     saved(tmp_path / "many", LoraConfig(target_modules=["dense"]))
     with pytest.raises(InputError, match="is the adapter itself"):
         pad_uniform(tmp_path / "many", tmp_path / "many")
+    saved(tmp_path / "other", LoraConfig(target_modules=["dense"]))
+    kept = (tmp_path / "other/adapter_model.safetensors").read_bytes()
+    for taken in (tmp_path / "other", tmp_path / "other/adapter_config.json"):
+        with pytest.raises(InputError, match="name an empty or new folder"):
+            pad_uniform(tmp_path / "many", taken)
+    assert (tmp_path / "other/adapter_model.safetensors").read_bytes() == kept
     with pytest.raises(InputError, match=r"holds no adapter_config.json"):
         pad_uniform(tmp_path, tmp_path / "one")
     shutil.copytree(tmp_path / "many", tmp_path / "broken")

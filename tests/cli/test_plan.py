@@ -19,7 +19,8 @@ from circuitune.models.anatomy import anatomy_of
 from circuitune.models.loading import load
 
 FILES = ["before.safetensors", "after.safetensors"]
-LEVELS = ["--rank", "1", "--critical-rank", "5", "--critical-layers", "1"]
+ORDINARY = ["--rank", "1", "--critical-layers", "1"]
+LEVELS = [*ORDINARY, "--critical-rank", "5"]
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_the_base_circuit_alone(scored: Path, model: Path, capsys: pytest.Captur
 def test_a_budget_is_kept(
     allocator: str, by: list[str], scored: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ):
-    options = [*LEVELS, "--allocator", allocator, "--budget", "3000", "--gate", "off", *by]
+    options = [*ORDINARY, "--allocator", allocator, "--budget", "3000", "--gate", "off", *by]
     result = planned(capsys, model, *FILES, *options)
     modules = linear_modules(load(model)[0])
     plan = RankPlan.load(scored / "circuit_plan.json")
@@ -83,7 +84,7 @@ def test_the_gate_says_what_it_found(scored: Path, model: Path, capsys: pytest.C
     assert call(["plan", *FILES, *LEVELS, "--model", str(model)]) == 0
     shown = capsys.readouterr()
     assert "a random draw agrees as well in 33.33% of cases" in shown.out
-    assert "warning: The choice of 1 of 3 layers is stable and no more than chance" in shown.err
+    assert "warning: The choice of 1 of 3 layers is stable, but no more than chance" in shown.err
     assert call(["plan", *FILES, *LEVELS, "--model", str(model), "--gate", "uniform", "--json"]) == 0
     shown = capsys.readouterr()
     assert "So the plan is uniform" in shown.err
@@ -104,7 +105,7 @@ def test_means_cannot_be_looked_at(scored: Path, model: Path, capsys: pytest.Cap
 
 
 def test_a_budget_that_cannot_be_spent_is_refused(scored: Path, model: Path, capsys: pytest.CaptureFixture[str]):
-    assert call(["plan", *FILES, *LEVELS, "--model", str(model), "--budget", "10"]) == 2
+    assert call(["plan", *FILES, *ORDINARY, "--model", str(model), "--budget", "10"]) == 2
     assert "below rank 1 for every module" in capsys.readouterr().err
 
 
@@ -161,6 +162,11 @@ def test_the_defaults_are_the_librarys():
         (["before.safetensors", *DATA], "either a file of scores or --dataset"),
         ([*DATA, "--rank", "4"], "--rank belongs to plans from scores"),
         ([*DATA, "--critical-rank", "4"], "--critical-rank belongs to plans from scores"),
+        ([*DATA, "--by", "layers", "--modules"], "--by layers and --modules contradict"),
+        (["s.safetensors", "--by", "modules"], "--by belongs to plans from training data"),
+        (["s.safetensors", "--rows", "3"], "--rows belongs to plans from training data"),
+        (["s.safetensors", "--critical-rank", "12", "--budget", "3000"], "leave out --critical-rank"),
+        ([*DATA, "--critical-layers", "0"], "0 critical layers of 3"),
         ([*DATA, "--budget", "10"], "A budget of 10 parameters"),
         ([*DATA, "--rows", "3"], "at least 10 rows"),
         (["--dataset", "none.jsonl"], "none.jsonl does not exist"),

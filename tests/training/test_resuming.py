@@ -13,7 +13,7 @@ import pytest
 from circuitune.core.errors import InputError
 from circuitune.core.locking import locked
 from circuitune.training.methods import TrainingSettings
-from circuitune.training.resuming import unfinished
+from circuitune.training.resuming import attempt, unfinished
 from training.tuned import content, tuned
 
 # Three steps an epoch, the last of them shorter; checkpoints at 0, 2, 4, 6 and 8.
@@ -146,6 +146,22 @@ def test_options_that_are_refused_leave_the_folder_to_others(tokenizer, ragged_s
     with pytest.raises(InputError, match="rank of at most 8"):
         run("eva", tokenizer, ragged_sums, tmp_path, options={"rank": 9})
     assert not any(tmp_path.iterdir())
+
+
+def test_a_kill_before_the_options_are_written_leaves_a_training_to_go_on_with(tmp_path):
+    assert not unfinished(tmp_path)
+    place = tmp_path / "resume"
+    place.mkdir()
+    assert unfinished(tmp_path)
+    (place / ".options.json.0123.partial").touch()
+    assert unfinished(tmp_path)
+    with attempt(tmp_path, {"seed": 0}) as attempts:
+        assert unfinished(tmp_path)
+        attempts.end()
+    assert not any(tmp_path.iterdir())
+    place.mkdir()
+    (place / "letter.txt").touch()  # another's folder of that name
+    assert not unfinished(tmp_path)
 
 
 def test_two_processes_in_one_folder_are_one_too_many(tokenizer, ragged_sums, tmp_path):

@@ -161,6 +161,9 @@ class RankPlan:
 
         With a budget: the largest rank that fits everywhere, then one extra rank module by module, in the order of
         the blocks, as long as any still fits. So the shortfall is less than one rank of the cheapest module.
+
+        Neither is held to full rank, so that every number of parameters has a uniform rival: above full rank a module
+        has more parameters and can change in no more ways.
         """
         modules = linear_modules(model)
         if (rank is None) == (parameters is None):
@@ -343,7 +346,8 @@ def _gated(plan: RankPlan, found: Gate, mode: GateMode, model: Model | None) -> 
         warn(f"{found.sentence} {_ADVICE[mode]}", stacklevel=3)
         if mode == "uniform":
             uniform = RankPlan.uniform(_required(model), parameters=plan.parameters(_required(model)))
-            plan = replace(uniform, provenance={**plan.provenance, **uniform.provenance})
+            said = {key: value for key, value in plan.provenance.items() if key not in ("rule", "count", "per")}
+            plan = replace(uniform, provenance={**said, **uniform.provenance})
     return replace(plan, gate=found, provenance={**plan.provenance, **found.to_record()})
 
 

@@ -1,8 +1,10 @@
 """Allocators: importance, cost and budget in, LoRA ranks out.
 
 Pure functions of lists with one entry per module. All of them spend at most the budget, and leave less than one rank
-of the cheapest module that can take one more. What matters of an importance is its ratios, not its scale, and
-where two modules cost the same, the more important one never gets the lower rank.
+of the cheapest module that can take one more. What matters of an importance is its ratios, not its scale, and of two
+modules of equal cost and equal full rank the more important one never gets the lower rank. Only `proportional` and
+`water_filling` hold every module to its full rank: two levels keep the low rank that was asked for, and `even` looks
+at no limit.
 
 Literature: ranks by a module's share of a total are in the manner of GoRA (He et al. 2025, arXiv 2502.12171), which
 also weighs shares by module size; water-filling is the classical allocation of power to parallel channels (Cover and

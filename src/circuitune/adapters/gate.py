@@ -81,8 +81,12 @@ class Gate:
         """What was found, in words."""
         if self.stability is None or self.chance is None:
             return f"The gate could not look at the choice: {self.reason}"
-        stable = "stable" if self.stability >= STABLE else "not stable"
-        judged = f"{stable} and {'more' if self._beats_chance else 'no more'} than chance"
+        judged = {
+            (True, True): "stable and more than chance",
+            (True, False): "stable, but no more than chance",
+            (False, True): "not stable, but more than chance",
+            (False, False): "neither stable nor more than chance",
+        }[self.stability >= STABLE, self._beats_chance]
         halves = "" if self.halves is None else f", two halves of the base model's pairs in {self.halves:.0%}"
         return (
             f"The choice of {self.chosen} of {self.candidates} {self.unit} is {judged}: choices from resampled pairs "

@@ -89,14 +89,16 @@ def pad_uniform(adapter: Path, out: Path, everywhere: Mapping[str, LinearModule]
 
     Args:
         adapter: folder of a saved LoRA or rsLoRA adapter.
-        out: folder to write, another one.
+        out: folder to write, empty or new.
         everywhere: linear modules of the base's blocks; see the module docstring.
 
     Raises:
-        InputError: no adapter there, one that is more than LoRA factors, or the same folder twice.
+        InputError: no adapter there, one that is more than LoRA factors, or a folder to write that holds files.
     """
     if out.resolve() == adapter.resolve():
         raise InputError(f"--out {out} is the adapter itself; name another folder.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out} is a file or holds other files; name an empty or new folder.")
     factors = _read(adapter)
     before = sum(f.a.numel() + f.b.numel() for f in factors.values())
     rank, adapted = max(len(f.a) for f in factors.values()), len(factors)

@@ -33,8 +33,8 @@ class DataOptions:
     "Rows with more tokens are cut."
     ablation: Literal["mean", "interchange"] = "mean"
     "What a removed edge carries: the mean over the rows, or another row's prompt of as many tokens."
-    by: Literal["modules", "layers"] = "modules"
-    "What is critical: single modules, or whole layers."
+    by: Literal["modules", "layers"] | None = None
+    "What is critical: single modules, as by default, or whole layers."
     steps: int = 5
     "Steps of the integral."
     seed: int = 0
@@ -118,7 +118,8 @@ def plan(
     if out.is_dir():
         raise InputError(f"--out {out} is a folder; name the file to write, such as {out / DEFAULT}.")
     levels = {"rank": rank, "critical_rank": critical_rank, "critical_layers": critical_layers}
-    _require_one_source(before, data.dataset, {**levels, "rule": rule})
+    _require_one_source(before, data)
+    _require_used(data, {**levels, "rule": rule}, budget, modules)
     common: dict[str, Any] = {"allocator": allocator, "budget": budget, "modules": modules, "gate": gate}
     facts: dict[str, Any] = {}
     if data.dataset is not None:
@@ -135,14 +136,26 @@ def plan(
     _report(made, loaded, budget, out, json, facts)
 
 
-def _require_one_source(before: Path | None, dataset: str | None, others: dict[str, Any]) -> None:
-    if (before is None) == (dataset is None):
+def _require_one_source(before: Path | None, data: DataOptions) -> None:
+    if (before is None) == (data.dataset is None):
         raise InputError("Name what to plan from: either a file of scores or --dataset FILE.")
-    unused = [name for name in ("rank", "critical_rank", "rule") if others[name] is not None]
-    if dataset is not None and unused:
-        raise InputError(
-            f"--{unused[0].replace('_', '-')} belongs to plans from scores; with --dataset give --budget."
-        )
+
+
+def _require_used(data: DataOptions, others: dict[str, Any], budget: int | None, modules: bool) -> None:
+    """InputError for an option that would change nothing."""
+    if data.dataset is not None:
+        unused = [name for name in ("rank", "critical_rank", "rule") if others[name] is not None]
+        fix = "belongs to plans from scores; with --dataset give --budget."
+    else:
+        given, default = asdict(data), asdict(NO_DATA)
+        unused = [name for name in given if given[name] != default[name]]
+        fix = "belongs to plans from training data (--dataset); leave it out."
+    if unused:
+        raise InputError(f"--{unused[0].replace('_', '-')} {fix}")
+    if budget is not None and others["critical_rank"] is not None:
+        raise InputError("With --budget the critical rank is what the budget allows; leave out --critical-rank.")
+    if data.by == "layers" and modules:
+        raise InputError("--by layers and --modules contradict each other; give one of the two.")
 
 
 def _from_scores(before: Path, after: Path | None, model: str, options: dict[str, Any]) -> "tuple[RankPlan, Model]":
@@ -178,7 +191,7 @@ def _from_data(
     say(cost.sentence)
     with working("Scoring"):
         scores = completion_scores(model, sample, steps=data.steps, per_example=per_example)
-    options["modules"] = options["modules"] or data.by == "modules"
+    options["modules"] = data.by != "layers"
     made = data_plan(model, sample, scores, critical_layers=critical_layers, **options)
     replace(scores, examples=None, groups=None).save(scores_file)
     return made, {

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
-from circuitune.core.atomic import remove_partial_files, write_json
+from circuitune.core.atomic import PARTIAL, remove_partial_files, write_json
 from circuitune.core.errors import InputError, MachineError
 from circuitune.core.locking import locked
 from circuitune.core.manifest import canonical_json, complete, is_complete, verify
@@ -34,7 +34,11 @@ _FOLDER, _OPTIONS, _PLAIN, _TENSORS = "resume", "options.json", "state.json", "s
 
 def unfinished(folder: Path) -> bool:
     """Whether a training that can go on was begun in this folder."""
-    return (folder / _FOLDER / _OPTIONS).is_file()
+    place = folder / _FOLDER
+    if not place.is_dir():
+        return False
+    left = [path for path in place.iterdir() if not path.name.endswith(PARTIAL)]
+    return not left or place / _OPTIONS in left  # nothing: killed before the options were there, or after the end
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ class Attempts:
 
 
 def read_state(folder: Path) -> State:
-    """A state that `Attempts.begin` found whole."""
+    """A state that `Attempts.newest` found whole."""
     return State(load_file(folder / _TENSORS), _read(folder / _PLAIN))
 
 
