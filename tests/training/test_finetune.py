@@ -111,6 +111,7 @@ test_finetune.run(conftest.number_tokenizer(), conftest.sums_of_two(), Path(fold
 """
 
 
+@pytest.mark.slow
 def test_another_process_with_another_hash_seed_gives_the_same_bytes(tokenizer, sums, tmp_path):
     run(tokenizer, sums, tmp_path / "one")
     command = [sys.executable, "-c", ANOTHER_PROCESS, str(tmp_path / "two"), str(Path(__file__).parent)]

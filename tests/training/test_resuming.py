@@ -85,6 +85,7 @@ def test_killed_after_any_step(stop, tokenizer, ragged_sums, unbroken, tmp_path)
     assert [row.step for row in result.rows] == [0, 2, 4, 6, 8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_killed_twice_at_random_steps(method, tokenizer, ragged_sums, unbroken, tmp_path):
     first, second = sorted(random.Random(method).sample(range(1, 9), 2))
@@ -190,6 +191,7 @@ test_resuming.tuned(
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process(tokenizer, ragged_sums, unbroken, tmp_path):
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent)]
     assert subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": "7"}).returncode == -signal.SIGKILL
