@@ -19,6 +19,8 @@ FIGURES = (
     *("accuracy", "faithfulness", "change", "transitions", "chance", "layer-frequency", "causal"),
     *("layers", "circuit", "methods"),
 )
+ASKED = ("robustness", "composition")
+"""Figures of runs whose recipe asks for them, after the others."""
 PAINTED = """canvas => {
   const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
   return data.filter((value, i) => i % 4 === 3 && value > 0).length;
@@ -35,7 +37,7 @@ def set_slider(page: Page, name: str, value: int) -> None:
 
 def test_every_figure_is_there_and_has_a_size(watched: Watched, report: Path) -> None:
     page = watched.open(report)
-    for name in FIGURES:
+    for name in (*FIGURES, *ASKED):
         figure = page.locator(f"figure#{name}")
         box = figure.bounding_box()
         assert box is not None
@@ -48,7 +50,7 @@ def test_every_figure_is_there_and_has_a_size(watched: Watched, report: Path) ->
             assert drawn["height"] > 0
         expect(figure.locator("figcaption")).to_contain_text(re.compile(r"Figure \d+\. \w"))
     captions = page.locator("figcaption b").all_inner_texts()
-    assert [int(text.split()[1].rstrip(".")) for text in captions] == list(range(1, len(FIGURES) + 1))
+    assert [int(text.split()[1].rstrip(".")) for text in captions] == list(range(1, len((*FIGURES, *ASKED)) + 1))
 
 
 def test_the_circuit_is_painted(watched: Watched, report: Path) -> None:
