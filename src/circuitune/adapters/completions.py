@@ -31,7 +31,7 @@ from circuitune.circuits.ablation import Ablation
 from circuitune.core.errors import InputError
 from circuitune.core.seeding import numpy_generator
 from circuitune.models.encoding import PADDING, EncodedPairs
-from circuitune.tasks.chat import ChatTokenizer
+from circuitune.tasks.chat import ChatTokenizer, rendered
 from circuitune.tasks.formats import Row, read_table
 from circuitune.tasks.tokens import answer_ids, prompt_ids
 
@@ -297,13 +297,8 @@ def _conversation_ids(
 
 
 def _rendered(place: str, messages: list[dict[str, str]], tokenizer: ChatTokenizer, generation: bool = False) -> str:
-    try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation))
-    except Exception as error:  # whatever the template raises: templates are programs of the model's makers
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise InputError(
-            f"{place} is refused by the tokenizer's chat template ({reason}); correct or remove the row."
-        ) from error
+    refused = f"{place} is refused by the tokenizer's chat template"
+    return rendered(messages, tokenizer, generation=generation, refused=refused, fix="correct or remove the row")
 
 
 # Pairs

@@ -11,9 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from transformers import PreTrainedModel
 
-from circuitune.circuits.attribution import attribute
 from circuitune.circuits.faithfulness import evaluate
-from circuitune.circuits.memory import BUDGET
 from circuitune.circuits.scores import EdgeScores
 from circuitune.core.atomic import write_json
 from circuitune.core.chance_records import (
@@ -45,7 +43,18 @@ from circuitune.dynamics.nulls import Null, NullKind, between, null
 from circuitune.dynamics.resampling import cluster_count
 from circuitune.dynamics.rewiring import random_overlaps, rewired_overlaps
 from circuitune.dynamics.roles import roles
-from circuitune.experiments.artefacts import ANALYSIS, PAIRS, by_step, encoded, load, opened, row_label, without
+from circuitune.experiments.artefacts import (
+    ANALYSIS,
+    HALF_MEMORY,
+    PAIRS,
+    by_step,
+    encoded,
+    load,
+    opened,
+    row_label,
+    scored,
+    without,
+)
 from circuitune.experiments.inputs import Model, critical_count
 from circuitune.experiments.specs import AnalyseSpec
 from circuitune.experiments.store import JobFolder
@@ -56,9 +65,6 @@ FIXED = {("rewired", measure) for measure in ("node_rate", "node_jaccard", "rati
 """What rewiring keeps or half keeps, so that it is no null of it: the degrees decide which nodes a circuit has."""
 
 DEPENDENT = Undefined("there are no two independent pairs, so chance between pairs is not known")
-
-MEMORY = BUDGET // 2
-"""Bytes that the engine may take above the model here, where two models' scores of every pair are held beside it."""
 
 STABLE_RULES = ("released", "normalised")
 
@@ -73,29 +79,15 @@ def analyse(job: JobFolder, spec: AnalyseSpec) -> None:
     first, *_, last = by_step(job.input("training").folder / "checkpoints")
     randoms = list(_random_models(base, inputs, spec, metric))
     with opened(base, first) as model:
-        before = _scores(model, inputs, spec, metric, examples=True)
+        before = scored(model, inputs, spec.discovery, metric, per_example=True, memory=HALF_MEMORY)
         stable_before = _stability(model, held_out, before, "circuit before", spec, metric)
     with opened(base, last) as model:
-        after = _scores(model, inputs, spec, metric, examples=True)
+        after = scored(model, inputs, spec.discovery, metric, per_example=True, memory=HALF_MEMORY)
         stable_after = _stability(model, held_out, after, "circuit after", spec, metric)
         _chance(job, spec, before, after, randoms)
         _edges(job, spec, before, after)
         _layers(job, spec, before, after, [*stable_before, *stable_after])
         _mechanism(job, spec, model, without(model, base), held_out, before, after, metric)
-
-
-def _scores(model: Model, inputs: EncodedPairs, spec: AnalyseSpec, metric: str, *, examples: bool) -> EdgeScores:
-    how = spec.discovery
-    return attribute(
-        model,
-        inputs,
-        method=how.method,
-        steps=how.steps,
-        metric=metric,
-        quadrature=how.quadrature,
-        per_example=examples,
-        memory=MEMORY,
-    )
 
 
 def _random_models(
@@ -106,7 +98,7 @@ def _random_models(
         model = untrained(base, derived_seed(spec.seed, "random model", place))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # how exact their integral is concerns nobody
-            yield _scores(model, inputs, spec, metric, examples=False)
+            yield scored(model, inputs, spec.discovery, metric, memory=HALF_MEMORY)
 
 
 # ---- intervals and nulls ----
@@ -263,7 +255,7 @@ def _stability(
     how = spec.analysis
     stability = circuit_stability(scores, spec.discovery.share, resamples=how.resamples, seed=spec.seed)
     consensus = stability.consensus()
-    found = evaluate(model, held_out, consensus, metric=metric, memory=MEMORY)
+    found = evaluate(model, held_out, consensus, metric=metric, memory=HALF_MEMORY)
     interval = found.normalized
     row = StabilityRow(
         label=row_label(spec),
@@ -347,7 +339,7 @@ def _mechanism(
             draws=spec.analysis.draws,
             metric=measured,
             seed=seed,
-            memory=MEMORY,
+            memory=HALF_MEMORY,
         )
         rows, sentence = check.rows, check.sentence
     write_rows(
@@ -355,7 +347,7 @@ def _mechanism(
         [TunedCausalRow.model_validate({**row.model_dump(), "label": label, "seed": seed}) for row in rows],
         TunedCausalRow,
     )
-    found = roles(model, held_out, before, after, base=base, count=spec.analysis.heads, memory=MEMORY)
+    found = roles(model, held_out, before, after, base=base, count=spec.analysis.heads, memory=HALF_MEMORY)
     write_rows(
         job.folder / "roles.csv",
         [TunedRoleRow.model_validate({**role.row().model_dump(), "label": label, "seed": seed}) for role in found],

@@ -7,8 +7,12 @@ from pathlib import Path
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from circuitune.circuits.attribution import attribute
+from circuitune.circuits.memory import BUDGET
+from circuitune.circuits.scores import EdgeScores
 from circuitune.core.errors import InputError
 from circuitune.experiments.inputs import Model, load_pinned, load_whole
+from circuitune.experiments.recipe import DiscoveryRecipe
 from circuitune.experiments.specs import (
     AnalyseSpec,
     ComposeSpec,
@@ -26,6 +30,9 @@ PLAN = "circuit_plan.json"
 PAIRS = "pairs.json"
 ANALYSIS = "analysis.json"
 COMPOSITION = "composition.json"
+
+HALF_MEMORY = BUDGET // 2
+"""Bytes that the engine may take above the model where the scores of every pair are held beside it."""
 
 
 def row_label(spec: TrainSpec | DiscoverSpec | AnalyseSpec | RobustnessSpec | ComposeSpec) -> str:
@@ -68,6 +75,28 @@ def usable(pairs: PairSet, metric: str) -> PairSet:
             "add rows, or set discovery.metric to kl."
         )
     return pairs
+
+
+def scored(
+    model: Model,
+    inputs: EncodedPairs,
+    how: DiscoveryRecipe,
+    metric: str,
+    *,
+    per_example: bool = False,
+    memory: int = BUDGET,
+) -> EdgeScores:
+    """Edge scores as the recipe finds its circuits."""
+    return attribute(
+        model,
+        inputs,
+        method=how.method,
+        steps=how.steps,
+        metric=metric,
+        quadrature=how.quadrature,
+        per_example=per_example,
+        memory=memory,
+    )
 
 
 @contextmanager

@@ -6,8 +6,6 @@ from typing import TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
-from circuitune.circuits.attribution import attribute
-from circuitune.circuits.memory import BUDGET
 from circuitune.circuits.scores import EdgeScores
 from circuitune.core.atomic import write_json
 from circuitune.core.chance_records import (
@@ -25,12 +23,14 @@ from circuitune.dynamics.nulls import between, disjoint_splits
 from circuitune.dynamics.robustness import under_noise
 from circuitune.experiments.artefacts import (
     COMPOSITION,
+    HALF_MEMORY,
     PAIRS,
     by_step,
     encoded,
     load,
     opened,
     row_label,
+    scored,
     usable,
 )
 from circuitune.experiments.inputs import ELSEWHERE, Model
@@ -41,9 +41,6 @@ from circuitune.models.versions import untrained
 from circuitune.tasks.pairs import PairSet
 
 R = TypeVar("R", bound=Record)
-
-MEMORY = BUDGET // 2
-"""Bytes that the engine may take above the model here, where the scores of every pair are held beside it."""
 
 
 def robustness(job: JobFolder, spec: RobustnessSpec) -> None:
@@ -126,19 +123,9 @@ def _scores(
     model: Model, inputs: EncodedPairs, spec: RobustnessSpec | ComposeSpec, metric: str, *, examples: bool
 ) -> EdgeScores:
     """Scores as the run finds its circuits."""
-    how = spec.discovery
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of completeness: that concerns no map that is only compared
-        return attribute(
-            model,
-            inputs,
-            method=how.method,
-            steps=how.steps,
-            metric=metric,
-            quadrature=how.quadrature,
-            per_example=examples,
-            memory=MEMORY,
-        )
+        return scored(model, inputs, spec.discovery, metric, per_example=examples, memory=HALF_MEMORY)
 
 
 # ---- composition ----
@@ -167,7 +154,7 @@ def composition(job: JobFolder, spec: ComposeSpec) -> None:
             draws=spec.draws,
             metric=metric,
             seed=spec.seed,
-            memory=MEMORY,
+            memory=HALF_MEMORY,
         )
     rows = [_tuned(TunedCompositionRow, row, spec) for row in found.rows]
     write_rows(job.folder / "composition.csv", rows, TunedCompositionRow)

@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 
 from circuitune import __version__
 from circuitune.adapters.allocation import RankPlan, rank_plan
-from circuitune.circuits.attribution import attribute
 from circuitune.circuits.faithfulness import Faithfulness, evaluate
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.atomic import write_json
@@ -30,7 +29,7 @@ from circuitune.core.records import (
     read_record,
 )
 from circuitune.experiments.analysis import analyse
-from circuitune.experiments.artefacts import PAIRS, PLAN, by_step, encoded, load, opened, row_label, step_of
+from circuitune.experiments.artefacts import PAIRS, PLAN, by_step, encoded, load, opened, row_label, scored, step_of
 from circuitune.experiments.generality import composition, robustness
 from circuitune.experiments.inputs import Model, critical_count, metric_for, prepare, size_of
 from circuitune.experiments.specs import (
@@ -193,8 +192,7 @@ def discover(job: JobFolder, spec: DiscoverSpec) -> None:
 
 def _scores(spec: DiscoverSpec, step: int, model: Model, inputs: EncodedPairs, metric: str) -> EdgeScores:
     """Scores of one checkpoint; their settings also say whose they are and which version made them."""
-    how = spec.discovery
-    scores = attribute(model, inputs, method=how.method, steps=how.steps, metric=metric, quadrature=how.quadrature)
+    scores = scored(model, inputs, spec.discovery, metric)
     whose = {
         "model": spec.model.name,
         "model_fingerprint": spec.model.fingerprint,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from circuitune.experiments.recipe import ContestRecipe, DataRecipe, Recipe
 from circuitune.experiments.specs import (
@@ -185,36 +186,38 @@ def _discover(recipe: Recipe, model: ModelRef, pairs: PairsSpec, training: Train
     )
 
 
+def _about(recipe: Recipe, model: ModelRef, tuned: TrainSpec | DiscoverSpec, what: str) -> dict[str, Any]:
+    """The fields that every job on a fine-tuning shares but its inputs; ``what`` replaces the kind in its label."""
+    return {
+        "label": f"{what}-{tuned.label.partition('-')[2]}",
+        "stage": tuned.stage,
+        "model": model,
+        "arm": tuned.arm,
+        "seed": tuned.seed,
+        "discovery": recipe.discovery,
+        "registration": recipe.registration,
+    }
+
+
 def _analyse(recipe: Recipe, model: ModelRef, pairs: PairsSpec, training: TrainSpec) -> AnalyseSpec:
     return AnalyseSpec(
-        label=training.label.replace("train-", "chance-"),
-        stage=training.stage,
+        **_about(recipe, model, training, "chance"),
         inputs={"pairs": folder_name(pairs), "training": folder_name(training)},
-        model=model,
-        arm=training.arm,
-        seed=training.seed,
-        discovery=recipe.discovery,
         analysis=recipe.analysis,
         critical_layers=recipe.critical_layers,
-        registration=recipe.registration,
     )
 
 
 def _robustness(
     recipe: Recipe, model: ModelRef, pairs: PairsSpec, trainings: Sequence[TrainSpec]
 ) -> Iterator[RobustnessSpec]:
-    for training in trainings if recipe.robustness else ():
-        assert recipe.robustness is not None
+    if recipe.robustness is None:
+        return
+    for training in trainings:
         yield RobustnessSpec(
-            label=training.label.replace("train-", "robustness-"),
-            stage=training.stage,
+            **_about(recipe, model, training, "robustness"),
             inputs={"pairs": folder_name(pairs), "training": folder_name(training)},
-            model=model,
-            arm=training.arm,
-            seed=training.seed,
-            discovery=recipe.discovery,
             robustness=recipe.robustness,
-            registration=recipe.registration,
         )
 
 
@@ -225,20 +228,15 @@ def _compositions(
     others: Mapping[str, PairsSpec],
     circuits: Sequence[DiscoverSpec],
 ) -> Iterator[ComposeSpec]:
+    if recipe.composition is None:
+        return
     named = {pairs_role(name): folder_name(spec) for name, spec in others.items()}
-    for job in circuits if recipe.composition else ():
-        assert recipe.composition is not None
+    for job in circuits:
         own = {"pairs": folder_name(pairs), "training": job.inputs["training"], "circuits": folder_name(job)}
         yield ComposeSpec(
-            label=job.label.replace("circuits-", "composition-"),
-            stage=job.stage,
+            **_about(recipe, model, job, "composition"),
             inputs={**own, **named},
-            model=model,
-            arm=job.arm,
-            seed=job.seed,
-            discovery=recipe.discovery,
             parts=tuple(recipe.composition.parts),
             unrelated=tuple(recipe.composition.unrelated),
             draws=recipe.composition.draws,
-            registration=recipe.registration,
         )

@@ -65,17 +65,27 @@ def wrapped(pairs: PairSet, tokenizer: ChatTokenizer) -> PairSet:
 
 
 def _asked(prompt: str, tokenizer: ChatTokenizer) -> str:
-    return _rendered([{"role": "user", "content": prompt}], tokenizer, generation=True)
+    return _said([{"role": "user", "content": prompt}], tokenizer, generation=True)
 
 
-def _rendered(conversation: list[dict[str, str]], tokenizer: ChatTokenizer, generation: bool) -> str:
+def _said(conversation: list[dict[str, str]], tokenizer: ChatTokenizer, generation: bool) -> str:
+    refused = "The tokenizer's chat template does not take a user's message alone"
+    return rendered(conversation, tokenizer, generation=generation, refused=refused, fix="leave out --chat")
+
+
+def rendered(
+    conversation: list[dict[str, str]], tokenizer: ChatTokenizer, *, generation: bool, refused: str, fix: str
+) -> str:
+    """A conversation as the tokenizer's chat template writes it, with what opens a reply where ``generation`` is set.
+
+    Raises:
+        InputError: the template refuses it; the sentence says ``refused``, the template's reason, and ``fix``.
+    """
     try:
         return str(tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=generation))
     except Exception as error:  # whatever the template raises: templates are programs of the model's makers
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise InputError(
-            f"The tokenizer's chat template does not take a user's message alone ({reason}); leave out --chat."
-        ) from error
+        raise InputError(f"{refused} ({reason}); {fix}.") from error
 
 
 def _doubled_start(text: str, tokenizer: ChatTokenizer) -> str:
@@ -97,6 +107,6 @@ def _lead(pair: Pair, tokenizer: ChatTokenizer) -> str:
     if not bare:
         return ""
     conversation = [{"role": "user", "content": pair.clean}, {"role": "assistant", "content": bare}]
-    whole = _rendered(conversation, tokenizer, generation=False)
+    whole = _said(conversation, tokenizer, generation=False)
     before = whole.removeprefix(asked).partition(bare)[0]
     return before if whole.startswith(asked) and not before.strip() else ""
