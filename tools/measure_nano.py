@@ -34,16 +34,23 @@ class Recipe:
 
     parameters: dict[str, Any] = field(default_factory=dict)
     epochs: float = 5
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     batch_size: int = 64
 
 
+SHORT = {"style": "short"}
 RECIPES = {
-    "add_sub": Recipe({"limit": 100, "style": "short"}, epochs=3),
-    "sequence": Recipe({"style": "short"}, epochs=10),
+    "add_sub": Recipe({"limit": 100, **SHORT}, epochs=3),
+    "mul_div": Recipe(SHORT),
+    "sequence": Recipe(SHORT),
+    "lcm": Recipe(SHORT),
     "function": Recipe(epochs=3),
-    "comparison": Recipe(epochs=5, learning_rate=3e-3),
-    "complex_ioi": Recipe(epochs=5),
+    "two_step": Recipe({**SHORT, "size": 10_000}),
+    "two_step_inner": Recipe(SHORT),
+    "two_step_outer": Recipe(SHORT),
+    "complex_ioi": Recipe(epochs=3),
+    "ioi": Recipe(epochs=1),
+    "greater_than": Recipe(epochs=1),
 }
 
 

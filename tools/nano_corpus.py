@@ -3,10 +3,12 @@
 A document is one or two lines of one kind; a kind is a function `(random) -> line`. Number lines teach order,
 strides, tens and units, doubles and neighbours, in words: no `+` or `-` between numbers with an `=` behind, no
 `>` or `<` between numbers, no prompt of a task. Story lines teach who did what with whom (which is all that the
-control task `ioi` needs) and dates (all that `greater_than` needs), as ordinary text would.
+control task `ioi` needs) and dates (all that `greater_than` needs), as ordinary text would. List lines say words
+again, in the same order or couple by couple back to front: dense in what a model this small finds too rarely in
+stories, that a word comes again and that two words belong together.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
 from nano_words import CAPITALS, EVENTS, NAMES, PLACES, THINGS, words
@@ -20,6 +22,7 @@ UNITS = words(
     """
 )
 TENS = words("ten twenty thirty forty fifty sixty seventy eighty ninety")
+VERBS = words("has found bought likes lost")
 TASK_WORDS = words(
     """
     Calculate the result of the following arithmetic expression and provide only the final answer Derive
@@ -180,7 +183,7 @@ def holdings(random: Random) -> str:
     """Tell of two or three people with a thing each, then say again who has what."""
     count = random.choice((2, 2, 3))
     people, things = random.sample(NAMES, count), random.sample(THINGS, count)
-    verb = random.choice(("has", "found", "bought", "likes", "lost"))
+    verb = random.choice(VERBS)
     bare = random.random() < 0.5
     story = random.choice((", ", " and ", ". ")).join(
         f"{person} {verb} {thing if bare else article(thing)}" for person, thing in zip(people, things, strict=True)
@@ -196,6 +199,48 @@ def holdings(random: Random) -> str:
     asked = random.sample(range(count), random.randint(1, count))
     said = (wording.format(person=people[i], thing=things[i], verb=verb) for i in asked)
     return f"{story}. {' '.join(said)}"
+
+
+def repeats(random: Random) -> str:
+    """Say a list of words and numbers two or three times."""
+    numbers = [str(number(random)) for _ in range(60)]
+    said = random.sample([*NAMES, *THINGS, *PLACES, *numbers], random.randint(4, 12))
+    return " ".join(said * random.randint(2, 3))
+
+
+def couples(random: Random) -> str:
+    """Say who goes with what, then every couple again from its end, in another order."""
+    count = random.randint(4, 10)
+    people, others = random.sample(NAMES, count), random.sample([*THINGS, *PLACES], count)
+    verb = random.choice(("", "", "", " has", " likes"))
+    story = " ".join(f"{one}{verb} {other}" for one, other in zip(people, others, strict=True))
+    return f"{story}. {' '.join(f'{others[i]} {people[i]}' for i in random.sample(range(count), count))}"
+
+
+def roll_call(random: Random) -> str:
+    """Say who goes with what, then who it was for a thing drawn again and again."""
+    count = random.randint(2, 4)
+    people, things = random.sample(NAMES, count), random.sample(THINGS, count)
+    story = ", ".join(f"{one} {thing}" for one, thing in zip(people, things, strict=True))
+    asked = [random.randrange(count) for _ in range(10)]
+    return f"{story}. {', '.join(f'{things[i]} {people[i]}' for i in asked)}."
+
+
+def owners(random: Random) -> str:
+    """Tell who did what with which thing, then whose each thing is, in one of several short forms."""
+    count = random.randint(2, 5)
+    people, things = random.sample(NAMES, count), random.sample(THINGS, count)
+    verbs = [random.choice(VERBS) for _ in range(count)]
+    bare = random.random() < 0.7
+    story = random.choice((", ", ". ", " and ")).join(
+        f"{person} {verb} {thing if bare else article(thing)}"
+        for person, verb, thing in zip(people, verbs, things, strict=True)
+    )
+    form = random.choice(
+        ("{thing} {person}", "{thing} : {person}", "{thing} of {person}", "the {thing} is for {person}")
+    )
+    said = (form.format(thing=things[i], person=people[i]) for i in random.sample(range(count), count))
+    return f"{story}. {', '.join(said)}."
 
 
 def capital(random: Random) -> str:
@@ -239,25 +284,55 @@ def everyday(random: Random) -> str:
     )
 
 
-KINDS: tuple[tuple[Line, float], ...] = (
-    (stride, 22.0),
-    (jumps, 12.0),
-    (digits, 9.0),
-    (portrait, 12.0),
-    (order, 8.0),
-    (quantities, 3.0),
-    (year, 5.0),
-    (gift, 11.0),
-    (holdings, 11.0),
-    (capital, 6.0),
-    (everyday, 3.0),
-)
-"""Kinds of lines and how often each is drawn."""
+Mixture = Mapping[Line, float]
+"""Kinds of lines and how often each is drawn, in parts of the whole."""
+
+AGAIN: Mixture = {repeats: 60, roll_call: 20, gift: 20}
+"""Words come again."""
+
+TOGETHER: Mixture = {couples: 65, repeats: 20, gift: 15}
+"""Two words belong together."""
+
+EVERYTHING: Mixture = {
+    stride: 165,
+    jumps: 90,
+    digits: 68,
+    portrait: 90,
+    order: 60,
+    quantities: 22,
+    year: 38,
+    capital: 45,
+    everyday: 22,
+    repeats: 60,
+    couples: 120,
+    owners: 120,
+    gift: 60,
+    holdings: 40,
+}
+"""Numbers, words and facts."""
+
+COUNTING: Mixture = {
+    stride: 250,
+    jumps: 130,
+    digits: 70,
+    portrait: 110,
+    order: 70,
+    quantities: 20,
+    year: 50,
+    capital: 30,
+    everyday: 20,
+    repeats: 30,
+    couples: 60,
+    owners: 70,
+    gift: 60,
+    holdings: 30,
+}
+"""The same with more numbers, which take longest to learn."""
 
 
-def documents(random: Random) -> Iterator[str]:
+def documents(random: Random, mixture: Mixture = EVERYTHING) -> Iterator[str]:
     """Yield documents without end, each of one or two lines of one kind."""
-    kinds, weights = [kind for kind, _ in KINDS], [weight for _, weight in KINDS]
+    kinds, weights = list(mixture), list(mixture.values())
     while True:
         kind = random.choices(kinds, weights)[0]
         yield "\n".join(kind(random) for _ in range(random.choice((1, 1, 2))))
