@@ -17,7 +17,8 @@ from circuitune.models.answering import answer
 from circuitune.models.encoding import encode
 from circuitune.tasks.pairs import Pair, PairSet
 from circuitune.testing import tiny_model
-from circuitune.training.finetune import TrainingRow, finetune
+from circuitune.training.course import TrainingRow
+from circuitune.training.finetune import finetune
 from circuitune.training.methods import TrainingSettings
 
 SETTINGS = TrainingSettings(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from circuitune.core.records import AccuracyRow
@@ -126,6 +127,45 @@ class Resumable(TrainerCallback):
         if state.global_step in self.checkpoints.steps[1:-1]:
             rows = [row.model_dump(mode="json") for row in self.checkpoints.rows]
             self.attempts.keep(state, self.snapshot(rows))
+
+
+@dataclass
+class Counting(TrainerCallback):
+    """Counts the floating-point operations of the first optimizer step that is done here.
+
+    All steps are alike but for the lengths of their rows, so one stands for all; the count changes no number.
+    """
+
+    counter: FlopCounterMode = field(default_factory=lambda: FlopCounterMode(display=False))
+    counting: bool = False
+    done: bool = False
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """From here on, where nothing was counted yet."""
+        if not self.done:
+            self.counter.__enter__()
+            self.counting = True
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """Up to here."""
+        if not self.done:
+            self.stop()
+            self.done = True
+
+    def stop(self) -> None:
+        """Count no more; also where a step failed."""
+        if self.counting:
+            self.counter.__exit__(None, None, None)
+            self.counting = False
+
+    @property
+    def flops(self) -> int:
+        """Of one step."""
+        return self.counter.get_total_flops()
 
 
 @dataclass

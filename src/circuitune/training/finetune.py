@@ -8,57 +8,22 @@ Equal arguments give equal bytes in `folder` (on one thread of one machine; more
 """
 
 from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from peft import PeftConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
 
 from circuitune.core.atomic import ensure_writable_folder
-from circuitune.core.csvio import write_rows
-from circuitune.core.records import AccuracyRow, Record
-from circuitune.core.seeding import derived_seed, forked
-from circuitune.models.anatomy import anatomy_of
-from circuitune.models.encoding import EncodedPairs, encode
 from circuitune.tasks.pairs import PairSet
-from circuitune.training.callbacks import Checkpoints, Measurement, Progress, ReportProgress, Resumable
+from circuitune.training.callbacks import Checkpoints, Measurement, ReportProgress
 from circuitune.training.circuit_callback import fingerprint
+from circuitune.training.course import Course, TrainingResult, encoded, follow_course
 from circuitune.training.methods import TrainingSettings, checkpoint_steps
-from circuitune.training.resuming import Attempts, attempt, read_state
-from circuitune.training.rows import AnswerRows, answer_rows, require_context
+from circuitune.training.resuming import State
+from circuitune.training.rows import answer_rows
 from circuitune.training.trainer import AnswerTrainer
 from circuitune.training.tuning import Adapter, Model, Tuning
-
-
-class TrainingRow(Record):
-    """training.csv: loss of one optimizer step, the mean over its answer tokens, in nats."""
-
-    step: int
-    loss: float
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """A finished fine-tuning.
-
-    Attributes:
-        model: the tuned model after the last step, in eval mode; it contains the base model that was given.
-        rows: accuracy at every checkpoint, as in ``folder/accuracy.csv``.
-        steps: the steps of the checkpoints, as in ``folder/checkpoints/step-00000`` and so on.
-        folder: where everything was written.
-        parameters: how many weights were trained, at the most.
-        saved: how many of them the last checkpoint holds; fewer where the method shrinks them.
-    """
-
-    model: Model
-    rows: tuple[AccuracyRow, ...]
-    steps: tuple[int, ...]
-    folder: Path
-    parameters: int
-    saved: int
 
 
 def finetune(
@@ -102,87 +67,31 @@ def finetune(
         MachineError: the loss or a weight is not finite (names the step), or the disk refuses a file.
     """
     ensure_writable_folder(folder)
-    inputs = {split: _encoded(pairs, tokenizer, model) for split, pairs in evaluate.items()}
-    learned = _encoded(train, tokenizer, model)
+    inputs = {split: encoded(pairs, tokenizer, model) for split, pairs in evaluate.items()}
+    learned = encoded(train, tokenizer, model)
     rows, total = answer_rows(learned), settings.steps(len(learned))
-    tuning = config if isinstance(config, Tuning) else Adapter(config)
-    measurement = Measurement(inputs, label, arm, seed, total)
-    ours = attempt(folder, _options(model, learned, settings, tuning, measurement)) if resumable else nullcontext()
-    with ours as attempts:
-        tuned = tuning.attach(model, rows, total, derived_seed(seed, "adapter"))
-        parameters = sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
-        steps = checkpoint_steps(total, settings.checkpoints, settings.spacing)
-        checkpoints = Checkpoints(tuned, tuning, tokenizer, steps, folder / "checkpoints", measurement)
-        losses = _train(checkpoints, rows, settings, derived_seed(seed, "training"), progress, attempts)
-        _write_tables(folder, checkpoints.rows, losses)
-        if attempts is not None:
-            attempts.end()
-    final = tuning.finished(tuned).eval()
-    return TrainingResult(final, tuple(checkpoints.rows), steps, folder, parameters, checkpoints.saved)
 
-
-def _options(
-    model: PreTrainedModel, rows: EncodedPairs, settings: TrainingSettings, tuning: Tuning, measurement: Measurement
-) -> dict[str, Any]:
-    """All that decides what a training comes to, as JSON keeps it."""
-    return {
-        **tuning.description(),
-        **asdict(settings),
-        "seed": measurement.seed,
-        "label": measurement.label,
-        "arm": measurement.arm,
-        "model": fingerprint(model),
-        "rows": rows.digest,
-        "evaluation": {split: inputs.digest for split, inputs in measurement.inputs.items()},
-    }
-
-
-def _encoded(pairs: PairSet, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> EncodedPairs:
-    """Pairs as token ids, none longer than the model reads."""
-    inputs = encode(pairs, tokenizer)
-    name = f"the {pairs.part} part of {pairs.name}" if pairs.part else pairs.name
-    require_context(inputs, anatomy_of(model).positions, name)
-    return inputs
-
-
-def _write_tables(folder: Path, accuracy: list[AccuracyRow], losses: Mapping[int, float]) -> None:
-    write_rows(folder / "accuracy.csv", accuracy, AccuracyRow)
-    steps = [TrainingRow(step=step, loss=loss) for step, loss in losses.items()]
-    write_rows(folder / "training.csv", steps, TrainingRow)
-
-
-def _train(
-    checkpoints: Checkpoints,
-    rows: AnswerRows,
-    settings: TrainingSettings,
-    seed: int,
-    progress: ReportProgress | None,
-    attempts: Attempts | None,
-) -> dict[int, float]:
-    """Run the Trainer and return the loss of every step; random state is restored."""
-    model, tuning = checkpoints.model, checkpoints.tuning
-    newest = None if attempts is None else attempts.newest()
-    resumed = None if newest is None else read_state(newest)
-    if resumed is not None:
-        checkpoints.rows += [AccuracyRow.model_validate(row) for row in resumed.plain["rows"]]
-    with forked(seed):  # the Trainer seeds the global state
-        trainer = AnswerTrainer(
+    def trainer(checkpoints: Checkpoints, resumed: State | None, seed: int) -> AnswerTrainer:
+        tuning, model = checkpoints.tuning, checkpoints.model
+        return AnswerTrainer(
             model=model,
             tuning=tuning,
             resumed=resumed,
-            args=_arguments(settings, settings.steps(len(rows)), checkpoints.folder.parent, seed, model),
+            args=_arguments(settings, total, folder, seed, model),
             train_dataset=rows,
             data_collator=rows.batch,
             callbacks=[*tuning.callbacks(model), checkpoints],
         )
-        trainer.remove_callback(PrinterCallback)
-        if attempts is not None:
-            trainer.add_callback(Resumable(checkpoints, attempts, trainer.snapshot))
-        if progress is not None:
-            trainer.add_callback(Progress(progress))
-        model.train()
-        trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
-    return trainer.losses
+
+    course = Course(
+        tuning=config if isinstance(config, Tuning) else Adapter(config),
+        rows=rows,
+        measurement=Measurement(inputs, label, arm, seed, total),
+        checkpoints=checkpoint_steps(total, settings.checkpoints, settings.spacing),
+        options={**asdict(settings), "model": fingerprint(model), "rows": learned.digest},
+        trainer=trainer,
+    )
+    return follow_course(course, model, tokenizer, folder, progress, resumable)
 
 
 def _arguments(settings: TrainingSettings, total: int, folder: Path, seed: int, model: Model) -> TrainingArguments:

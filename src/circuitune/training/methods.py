@@ -12,6 +12,9 @@ Spacing = Literal["even", "log"]
 MethodName = Literal["full", "lora", "rslora", "dora", "lora+", "ia3", "adalora", "eva", "truncated"]
 """The ways to fine-tune; `tuning` says what each does."""
 
+Reinforcement = Literal["grpo", "rloo"]
+"""The ways to train an adapter on rewards; `reinforce` has them."""
+
 PLANNED = ("lora", "rslora", "dora", "lora+")
 """Methods that take one rank or a rank plan."""
 
@@ -77,8 +80,7 @@ class TrainingSettings:
             _require(name, getattr(self, name), "at least 0", lambda value: isfinite(value) and value >= 0)
         if self.max_steps is not None:
             _require("max_steps", self.max_steps, "at least 1", lambda value: value >= 1)
-        if self.spacing not in ("even", "log"):
-            raise InputError(f"Checkpoints are spaced 'even' or 'log'; got {self.spacing!r}.")
+        _require_spacing(self.spacing)
 
     def steps_per_epoch(self, rows: int) -> int:
         """Optimizer steps in one pass over `rows` training rows; the last may be smaller."""
@@ -87,6 +89,46 @@ class TrainingSettings:
     def steps(self, rows: int) -> int:
         """Optimizer steps of the whole fine-tuning on `rows` training rows."""
         return self.max_steps or ceil(self.epochs * self.steps_per_epoch(rows))
+
+
+@dataclass(frozen=True)
+class ReinforceSettings:
+    """Settings of one reinforcement.
+
+    AdamW, gradient norm clipped to 1, learning rate lowered linearly to 0; all else is TRL's default.
+
+    Attributes:
+        method: by which a completion's advantage follows from the rewards of its group.
+        steps: number of optimizer steps.
+        prompts: prompts per step.
+        group: completions per prompt.
+        learning_rate: its peak.
+        temperature: of the completions.
+        beta: weight of the divergence from the model that it began with; 0 leaves it out.
+        checkpoints: how many, apart from the one at step 0; the last is at the last step.
+        spacing: steps of the checkpoints evenly or logarithmically spaced.
+    """
+
+    method: Reinforcement = "grpo"
+    steps: int = 200
+    prompts: int = 16
+    group: int = 8
+    learning_rate: float = 1e-3
+    temperature: float = 1.0
+    beta: float = 0.0
+    checkpoints: int = 10
+    spacing: Spacing = "even"
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Reinforcement):
+            raise InputError(f"Rewards are learned from by 'grpo' or 'rloo'; got {self.method!r}.")
+        for name in ("learning_rate", "temperature"):
+            _require(name, getattr(self, name), "a positive number", lambda value: isfinite(value) and value > 0)
+        for name in ("steps", "prompts", "checkpoints"):
+            _require(name, getattr(self, name), "at least 1", lambda value: value >= 1)
+        _require("group", self.group, "at least 2, as completions are judged by each other", lambda value: value >= 2)
+        _require("beta", self.beta, "at least 0", lambda value: isfinite(value) and value >= 0)
+        _require_spacing(self.spacing)
 
 
 def checkpoint_steps(total: int, count: int, spacing: Spacing = "even") -> tuple[int, ...]:
@@ -108,3 +150,8 @@ def checkpoint_steps(total: int, count: int, spacing: Spacing = "even") -> tuple
 def _require(name: str, value: float, expected: str, holds: Callable[[float], bool]) -> None:
     if not holds(value):
         raise InputError(f"The training setting {name} must be {expected}; got {value}.")
+
+
+def _require_spacing(spacing: str) -> None:
+    if spacing not in ("even", "log"):
+        raise InputError(f"Checkpoints are spaced 'even' or 'log'; got {spacing!r}.")

@@ -22,24 +22,84 @@ from circuitune.training.rows import IGNORED
 from circuitune.training.tuning import Tuning
 
 
-class AnswerTrainer(Trainer):
-    """The Trainer with the answer's negative log-likelihood, computed at labelled positions only.
+class Continues:
+    """What a Trainer needs to go on from a `State` of ours; stands before the Trainer among a class's bases.
 
-    The loss of a step is the mean over all its answer tokens, however they fall into accumulated batches.
     ``train(resume_from_checkpoint=...)`` takes the folder of a state (`resuming`), not of a checkpoint.
 
     Args:
-        tuning: what the method changes in the optimizer and the loss.
+        tuning: what of the model is trained.
         resumed: the state to go on from.
     """
-
-    loss_is_scaled_for_ga = True
 
     def __init__(self, *args: Any, tuning: Tuning, resumed: State | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.tuning = tuning
-        self.losses: dict[int, float] = {}
+        self.told: dict[int, dict[str, float]] = {}
         self._resumed = resumed
+
+    def snapshot(self, rows: list[dict[str, Any]]) -> State:
+        """All that the next step depends on, and what was measured so far (any JSON)."""
+        trained: Any = self
+        optimizer, rates = optimizer_state(trained.optimizer)
+        random_tensors, random_plain = random_state()
+        parts = {"model": self.tuning.state(self._tuned), "optimizer": optimizer, "random": random_tensors}
+        plain = {
+            "rates": rates,
+            "schedule": trained.lr_scheduler.state_dict(),
+            "random": random_plain,
+            "told": list(self.told.values()),
+            "rows": rows,
+        }
+        return State({f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()}, plain)
+
+    # What the Trainer calls to go on, in this order; it knows of files, and these of a state.
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        self.tuning.restore(self._tuned, self._state.part("model"))
+        self.told = dict(enumerate(self._state.plain["told"], start=1))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            trained: Any = self
+            restore_optimizer(trained.optimizer, self._state.part("optimizer"), self._state.plain["rates"])
+            trained.lr_scheduler.load_state_dict(self._state.plain["schedule"])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            restore_random_state(self._state.part("random"), self._state.plain["random"])
+
+    @property
+    def _state(self) -> State:
+        assert self._resumed is not None
+        return self._resumed
+
+    @property
+    def _tuned(self) -> Any:
+        trained: Any = self
+        return trained.model
+
+    def _tell_loss(self, loss: float) -> None:
+        """Add to the loss of the step under way; MachineError where it is not finite."""
+        trained: Any = self
+        step = trained.state.global_step + 1
+        if not isfinite(loss):
+            raise MachineError(f"The training loss is {loss} at step {step}; lower the learning rate.")
+        told = self.told.setdefault(step, {})
+        told["loss"] = told.get("loss", 0.0) + loss
+
+
+class AnswerTrainer(Continues, Trainer):
+    """The Trainer with the answer's negative log-likelihood, computed at labelled positions only.
+
+    The loss of a step is the mean over all its answer tokens, however they fall into accumulated batches. The
+    method (`tuning`) may change the optimizer and add to the loss.
+    """
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         assert base is not None
         self._keeps_some_logits = "logits_to_keep" in inspect.signature(base.forward).parameters
@@ -92,56 +152,10 @@ class AnswerTrainer(Trainer):
         )
         assert num_items_in_batch
         loss = total / num_items_in_batch
-        self._record(loss.item())
+        self._tell_loss(loss.item())
         penalty = self.tuning.penalty(self._tuned)
         return loss if penalty is None else loss + penalty / self.current_gradient_accumulation_steps
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: the Trainer's estimate walks all parameters at every step, for a log that nobody reads."""
         return 0
-
-    def snapshot(self, rows: list[dict[str, Any]]) -> State:
-        """All that the next step depends on, and what was measured so far (any JSON)."""
-        trained: Any = self
-        optimizer, rates = optimizer_state(trained.optimizer)
-        random_tensors, random_plain = random_state()
-        parts = {"model": self.tuning.state(self._tuned), "optimizer": optimizer, "random": random_tensors}
-        plain = {
-            "rates": rates,
-            "schedule": trained.lr_scheduler.state_dict(),
-            "random": random_plain,
-            "losses": list(self.losses.values()),
-            "rows": rows,
-        }
-        return State({f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()}, plain)
-
-    # What the Trainer calls to go on, in this order; it knows of files, and these of a state.
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        self.tuning.restore(self._tuned, self._state.part("model"))
-        self.losses = dict(enumerate(self._state.plain["losses"], start=1))
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            trained: Any = self
-            restore_optimizer(trained.optimizer, self._state.part("optimizer"), self._state.plain["rates"])
-            trained.lr_scheduler.load_state_dict(self._state.plain["schedule"])
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            restore_random_state(self._state.part("random"), self._state.plain["random"])
-
-    @property
-    def _state(self) -> State:
-        assert self._resumed is not None
-        return self._resumed
-
-    @property
-    def _tuned(self) -> Any:
-        return self.model
-
-    def _record(self, loss: float) -> None:
-        step = self.state.global_step + 1
-        if not isfinite(loss):
-            raise MachineError(f"The training loss is {loss} at step {step}; lower the learning rate.")
-        self.losses[step] = self.losses.get(step, 0.0) + loss
