@@ -58,6 +58,12 @@ def test_all_weights(here: Path, model: Path, capsys: pytest.CaptureFixture[str]
         (["--method", "full", "--plan", "plan.json"], "full takes no rank plan; leave it out"),
         (["--method", "qlora", "--rank", "2"], "qlora"),
         (["--rank", "0"], "at least 1; got 0"),
+        (["--rank", "2", "--plan", "plan.json"], "either --rank N or --plan FILE"),
+        (["--rank", "2", "--steps", "9"], "Method lora has no --steps; leave it out"),
+        (["--method", "grpo", "--epochs", "2"], "Method grpo has no --epochs; leave it out"),
+        (["--method", "rloo", "--group", "1"], "group must be at least 2"),
+        (["--method", "rloo", "--temperature", "0"], "temperature must be a positive number"),
+        (["--method", "grpo"], "nano has no adapter to go on with; begin one with --rank N or --plan FILE"),
     ],
 )
 def test_options_that_a_method_does_not_take(
@@ -66,6 +72,39 @@ def test_options_that_a_method_does_not_take(
     assert call(["train", *TASK, *options]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not any(here.iterdir())
+
+
+SMALL = ["--task", "add_sub", "--set", "style=short", "--set", "limit=10"]
+REWARDED = ["--steps", "2", "--group", "20", "--batch-size", "8", "--checkpoints", "1", "--json"]
+
+
+KEPT = ("base_model_name_or_path", "r", "lora_alpha")
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_rewards_train_an_adapter_further(method: str, here: Path, capsys: pytest.CaptureFixture[str]):
+    """The same base and the same ranks, so that `follow` and `compare` take both trainings as one."""
+    assert call(["train", *SMALL, "--rank", "2", "--epochs", "1", "--checkpoints", "1", "--json"]) == 0
+    start = json.loads(capsys.readouterr().out)["adapter"]
+    arguments = ["train", "--model", start, *SMALL, "--method", method, *REWARDED]
+    assert call([*arguments, "--out", "rewarded"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert {(row["arm"], row["step"]) for row in said["accuracy"]} == {(method, 0), (method, 2)}
+    assert said["adapter"] == "rewarded/checkpoints/step-00002"
+    before, after = (json.loads((Path(one) / "adapter_config.json").read_text()) for one in (start, said["adapter"]))
+    assert [after[name] for name in KEPT] == [before[name] for name in KEPT] == ["nano", 2, 4]
+    tuned, _ = load(said["adapter"])
+    assert isinstance(tuned, PeftModel)
+    assert call([*arguments, "--out", "other", "--rank", "2"]) == 2
+    assert "an adapter with ranks of its own" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_model_that_never_says_the_answer(here: Path, model: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ["train", "--model", str(model), *TASK, "--method", "grpo", "--rank", "1", "--out", "rewarded"]
+    assert call([*arguments, *REWARDED]) == 2
+    assert "In 2 steps no completion was the answer" in " ".join(capsys.readouterr().err.split())
+    config = json.loads((here / "rewarded/checkpoints/step-00000/adapter_config.json").read_text())
+    assert (config["r"], config["base_model_name_or_path"]) == (1, str(model))
 
 
 def content(folder: Path) -> dict[str, bytes]:
