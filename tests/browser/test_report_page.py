@@ -62,7 +62,7 @@ def test_the_circuit_is_painted(watched: Watched, report: Path) -> None:
 def test_the_page_is_silent_and_asks_for_nothing(watched: Watched, report: Path) -> None:
     page = watched.open(report)
     set_slider(page, "Checkpoint", 3)
-    page.get_by_role("radio", name="before and after, side by side").check()
+    page.get_by_role("radio", name="side by side").check()
     page.locator('[data-node="a3.h5"]').first.hover()
     page.wait_for_timeout(200)
     assert watched.complaints == []

@@ -20,6 +20,6 @@ class Watched:
         """Open the file and wait until the circuit is drawn, if there is one."""
         self.page.goto(path.as_uri() + address)
         self.page.wait_for_selector("#making")
-        if self.page.locator("#circuit canvas").count():
-            self.page.wait_for_function("document.querySelector('.drawing').dataset.edges > 0")
+        if self.page.locator("#circuit .drawing").count():
+            self.page.wait_for_selector('.drawing:not([data-edges="0"])')
         return self.page

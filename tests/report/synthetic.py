@@ -57,8 +57,12 @@ def build_run(
     sentence: str | None = None,
     shape: tuple[int, int] = (8, 8),
     steps: tuple[int, ...] = STEPS,
+    drawn: int | None = None,
 ) -> Path:
-    """Write the run; the larger `seed_noise`, the more two seeds of the tuning differ. `shape`: layers, heads."""
+    """Write the run; the larger `seed_noise`, the more two seeds of the tuning differ. `shape`: layers, heads.
+
+    `drawn`: of how many fine-tunings the circuits are there, all by default.
+    """
     layers, heads = shape
     graph = wiring(layers, heads, heads, parallel=True)
     tunings = [
@@ -67,7 +71,7 @@ def build_run(
         _tuning(graph, "phase1 seed 0", "phase1", 0, (0, 70), seed_noise),
     ]
     tables = folder / "tables"
-    write_rows(tables / "circuits.csv", _circuits(folder, graph, tunings), records.CircuitRow)
+    write_rows(tables / "circuits.csv", _circuits(folder, graph, tunings[:drawn]), records.CircuitRow)
     write_rows(tables / "accuracy.csv", _accuracy(), records.AccuracyRow)
     write_rows(tables / "faithfulness.csv", _faithfulness(), records.FaithfulnessRow)
     write_rows(tables / "change.csv", _changes(graph, tunings), records.ChangeRow)
@@ -86,6 +90,11 @@ def build_run(
     )
     write_json(folder / "summary.json", summary)
     return folder
+
+
+def build_large_run(folder: Path) -> Path:
+    """A run on a model of 24 layers of 16 heads, of one fine-tuning with ten checkpoints."""
+    return build_run(folder, shape=(24, 16), steps=tuple(range(0, 1000, 100)), drawn=1)
 
 
 def _tuning(graph: Wiring, label: str, role: str, seed: int, steps: tuple[int, ...], noise: float) -> Tuning:

@@ -4,7 +4,10 @@
 export interface EdgeData {
   values: Float32Array;
   inside: Uint8Array;
+  total: number; // sum of absolute scores; 1 where all are zero
 }
+
+let halves: Float32Array | undefined; // by their bits: blocks have many more numbers than there are halves
 
 /** Decode one block for a graph of `edges` possible edges. */
 export async function decodeEdges(text: string, edges: number): Promise<EdgeData> {
@@ -12,14 +15,21 @@ export async function decodeEdges(text: string, edges: number): Promise<EdgeData
   if (bytes.length !== 2 * edges + Math.ceil(edges / 8)) {
     throw new Error(`a data block of ${bytes.length} bytes is not one of ${edges} edges`);
   }
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
   const values = new Float32Array(edges);
   const inside = new Uint8Array(edges);
+  halves ??= Float32Array.from({ length: 2 ** 16 }, (_, bits) => fromHalf(bits));
   for (let edge = 0; edge < edges; edge++) {
-    values[edge] = fromHalf(view.getUint16(2 * edge, true));
+    values[edge] = halves[bytes[2 * edge]! | (bytes[2 * edge + 1]! << 8)]!;
     inside[edge] = (bytes[2 * edges + (edge >> 3)]! >> (edge & 7)) & 1;
   }
-  return { values, inside };
+  return { values, inside, total: total(values) };
+}
+
+/** Sum of absolute scores of a map, by which its shares are taken. */
+export function total(values: Float32Array): number {
+  let sum = 0;
+  for (const value of values) sum += Math.abs(value);
+  return sum || 1;
 }
 
 /** The number whose IEEE 754 half-precision bits these are. */

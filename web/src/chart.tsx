@@ -41,17 +41,17 @@ export function spreadApart(wanted: readonly number[], gap: number, low: number,
   return placed;
 }
 
-/** Width of an element in pixels, followed as it changes. */
+/** Width of an element in pixels, followed as it changes; nothing is laid out before its time to measure it. */
 export function useWidth<T extends Element>(fallback: number): [RefObject<T | null>, number] {
   const ref = useRef<T>(null);
   const [width, setWidth] = useState(fallback);
   useLayoutEffect(() => {
     const element = ref.current;
     if (!element) return;
-    const measure = () => setWidth(Math.max(240, Math.floor(element.getBoundingClientRect().width)));
-    const observer = new ResizeObserver(measure);
+    const observer = new ResizeObserver(([entry]) =>
+      setWidth(Math.max(240, Math.floor(entry!.contentRect.width))),
+    );
     observer.observe(element);
-    measure();
     return () => observer.disconnect();
   }, []);
   return [ref, width];

@@ -1,17 +1,24 @@
 // Geometry and painting of the circuit: layers bottom to top, edges on a canvas under the nodes.
 
 import type { EdgeData } from "./binary.ts";
-import type { GraphNode, Wiring } from "./wiring.ts";
+import { type Curve, flatten, Layer } from "./hairs.ts";
+import type { Rgb } from "./heat.ts";
+import type { Path } from "./paths.ts";
+import type { Into } from "./state.ts";
+import type { GraphNode, Reader, Wiring } from "./wiring.ts";
 
-export type Status = "kept" | "added" | "removed";
+export const STATUSES = ["kept", "added", "removed"] as const;
+export type Status = (typeof STATUSES)[number];
 
-/** One edge to draw; `strength` is its share of its map's total absolute score, the larger of before and after. */
+/** One edge to draw, with its signed shares of its map's total absolute score before and after. */
 export interface DrawnEdge {
   edge: number;
   source: number;
   reader: number;
   status: Status;
-  strength: number;
+  before: number;
+  after: number;
+  strength: number; // the larger share of the circuits it is in
 }
 
 export interface Box {
@@ -36,28 +43,40 @@ const DASHES: Record<Status, number[]> = { kept: [], added: [], removed: [5, 3.5
 
 /** Edges of the circuit before or after, strongest first. */
 export function changedEdges(wiring: Wiring, before: EdgeData, after: EdgeData): DrawnEdge[] {
-  const [totalBefore, totalAfter] = [total(before.values), total(after.values)];
   const edges: DrawnEdge[] = [];
   for (let edge = 0; edge < wiring.edgeSource.length; edge++) {
     const was = before.inside[edge] === 1;
     const is = after.inside[edge] === 1;
     if (!was && !is) continue;
+    const [old, now] = [before.values[edge]! / before.total, after.values[edge]! / after.total];
     edges.push({
       edge,
       source: wiring.edgeSource[edge]!,
       reader: wiring.edgeReader[edge]!,
       status: was && is ? "kept" : is ? "added" : "removed",
-      strength: Math.max(
-        was ? Math.abs(before.values[edge]!) / totalBefore : 0,
-        is ? Math.abs(after.values[edge]!) / totalAfter : 0,
-      ),
+      before: old,
+      after: now,
+      strength: Math.max(was ? Math.abs(old) : 0, is ? Math.abs(now) : 0),
     });
   }
   return edges.sort((a, b) => b.strength - a.strength || a.edge - b.edge);
 }
 
-function total(values: Float32Array): number {
-  return values.reduce((sum, value) => sum + Math.abs(value), 0) || 1;
+/** Edges into one kind of input, in the order given. */
+export function arriving(wiring: Wiring, edges: readonly DrawnEdge[], into: Into): readonly DrawnEdge[] {
+  if (into === "all") return edges;
+  return edges.filter(({ reader }) => inputOf(wiring.readers[reader]!, wiring) === into);
+}
+
+/** The letter of a head's input, or what else it is the input of. */
+function inputOf({ letter, nodes }: Reader, wiring: Wiring): string {
+  return letter || wiring.nodes[nodes[0]!]!.kind;
+}
+
+/** The strongest of these edges, strongest first as they come. */
+export function strongestOf(edges: readonly DrawnEdge[], limit: number, least: number): DrawnEdge[] {
+  const weak = least > 0 ? edges.findIndex((edge) => edge.strength < least) : -1;
+  return edges.slice(0, Math.min(limit, weak < 0 ? edges.length : weak));
 }
 
 /** Status of every node from all edges of the circuit; undefined where it is in neither. */
@@ -144,18 +163,87 @@ export function paint(
   alone = false,
 ): void {
   canvas.clearRect(0, 0, layout.width, layout.height);
-  const rank = { kept: 0, removed: 1, added: 2 };
-  const order = edges.toSorted((a, b) => rank[a.status] - rank[b.status] || a.strength - b.strength);
+  const thick = strongestFew(edges);
+  const order = edges.toSorted((a, b) => RANK[a.status] - RANK[b.status] || a.strength - b.strength);
+  const alpha = ({ status, strength }: DrawnEdge) => {
+    const root = Math.sqrt(strength / strongest);
+    const own = status === "kept" ? 0.16 + 0.6 * root : 0.36 + 0.59 * root;
+    return alone ? Math.max(own, 0.65) : own;
+  };
+  if (thick.size < edges.length)
+    paintHairs(
+      canvas,
+      wiring,
+      layout,
+      order.filter((edge) => !thick.has(edge)),
+      colours,
+      alpha,
+    );
   for (const edge of order) {
-    const strength = Math.sqrt(edge.strength / strongest);
-    const alpha = edge.status === "kept" ? 0.16 + 0.6 * strength : 0.36 + 0.59 * strength;
-    canvas.globalAlpha = alone ? Math.max(alpha, 0.65) : alpha;
-    canvas.lineWidth = 0.9 + 2.1 * strength;
+    if (!thick.has(edge)) continue;
+    canvas.globalAlpha = alpha(edge);
+    canvas.lineWidth = 0.9 + 2.1 * Math.sqrt(edge.strength / strongest);
     canvas.strokeStyle = colours[edge.status];
     canvas.setLineDash(DASHES[edge.status]);
     for (const node of wiring.readers[edge.reader]!.nodes) trace(canvas, wiring, layout, edge, node);
   }
   canvas.globalAlpha = 1;
+}
+
+const RANK: Record<Status, number> = { kept: 0, removed: 1, added: 2 };
+const MOST_THICK = 250;
+
+/** The edges that are worth a wide line; of a few, all. */
+function strongestFew(edges: readonly DrawnEdge[]): ReadonlySet<DrawnEdge> {
+  if (edges.length <= 2 * MOST_THICK) return new Set(edges);
+  return new Set(edges.toSorted((a, b) => b.strength - a.strength).slice(0, MOST_THICK));
+}
+
+/** Paint edges as hair lines: among thousands nobody could tell wider ones apart, and these are quick. */
+function paintHairs(
+  canvas: CanvasRenderingContext2D,
+  wiring: Wiring,
+  layout: Layout,
+  edges: readonly DrawnEdge[],
+  colours: Colours,
+  alpha: (edge: DrawnEdge) => number,
+): void {
+  const { width, height } = canvas.canvas;
+  const ratio = canvas.getTransform().a;
+  const byRank = STATUSES.toSorted((a, b) => RANK[a] - RANK[b]);
+  const layers = byRank.map((status) => new Layer(width, height, DASHES[status].length > 0));
+  for (const edge of edges) {
+    for (const node of wiring.readers[edge.reader]!.nodes) {
+      const curve = curveOf(wiring, layout, edge, node).map((pixel) => pixel * ratio);
+      layers[RANK[edge.status]]!.curve(curve as unknown as Curve, alpha(edge));
+    }
+  }
+  const pixels = flatten(
+    layers,
+    byRank.map((status) => rgbOf(canvas, colours[status])),
+  );
+  canvas.putImageData(new ImageData(pixels, width, height), 0, 0);
+}
+
+/** A colour of the style sheet in numbers. */
+export function rgbOf(canvas: CanvasRenderingContext2D, colour: string): Rgb {
+  canvas.fillStyle = colour; // the canvas reads it as #rrggbb
+  const hex = Number.parseInt(canvas.fillStyle.slice(1), 16);
+  return [hex >> 16, (hex >> 8) & 255, hex & 255];
+}
+
+/** Paint a path over what is there, in the colour of the text. */
+export function paintPath(
+  canvas: CanvasRenderingContext2D,
+  wiring: Wiring,
+  layout: Layout,
+  path: Path,
+  ink: string,
+): void {
+  canvas.strokeStyle = ink;
+  canvas.lineWidth = 2.4;
+  canvas.setLineDash([]);
+  for (const hop of path.hops) trace(canvas, wiring, layout, hop.edge, hop.to);
 }
 
 /** How a node looks: what the style sheet says of its box and its letters. */
@@ -204,20 +292,25 @@ function trace(
   edge: DrawnEdge,
   node: number,
 ): void {
-  const from = layout.boxes[edge.source]!;
-  const to = layout.boxes[node]!;
-  const shift = { q: -0.3, k: 0, v: 0.3, "": 0 }[wiring.readers[edge.reader]!.letter] * to.width;
-  const [x0, y0] = [from.x + spread(from, to.x), from.y - from.height / 2];
-  const [x1, y1] = [
-    to.x + shift + (wiring.readers[edge.reader]!.letter ? 0 : spread(to, from.x)),
-    to.y + to.height / 2,
-  ];
-  const bend = Math.max(12, (y0 - y1) * 0.45);
+  const [x0, y0, x1, y1, x2, y2, x3, y3] = curveOf(wiring, layout, edge, node);
   canvas.beginPath();
   canvas.moveTo(x0, y0);
-  const bow = Math.abs(x1 - x0) < to.width * 0.6 ? Math.min(MOST_BOW, Math.max(0, (y0 - y1) * 0.16 - 8)) : 0; // past the boxes in its own column
-  canvas.bezierCurveTo(x0 + bow, y0 - bend, x1 + bow, y1 + bend, x1, y1);
+  canvas.bezierCurveTo(x1, y1, x2, y2, x3, y3);
   canvas.stroke();
+}
+
+/** Ends and handles: x and y of the start, of both handles, of the end. */
+function curveOf(wiring: Wiring, layout: Layout, edge: DrawnEdge, node: number): Curve {
+  const from = layout.boxes[edge.source]!;
+  const to = layout.boxes[node]!;
+  const { letter } = wiring.readers[edge.reader]!;
+  const shift = { q: -0.3, k: 0, v: 0.3, "": 0 }[letter] * to.width;
+  const [x0, y0] = [from.x + spread(from, to.x), from.y - from.height / 2];
+  const [x1, y1] = [to.x + shift + (letter ? 0 : spread(to, from.x)), to.y + to.height / 2];
+  const bend = Math.max(12, (y0 - y1) * 0.45);
+  // Past the boxes in its own column.
+  const bow = Math.abs(x1 - x0) < to.width * 0.6 ? Math.min(MOST_BOW, Math.max(0, (y0 - y1) * 0.16 - 8)) : 0;
+  return [x0, y0, x0 + bow, y0 - bend, x1 + bow, y1 + bend, x1, y1];
 }
 
 /** Where along a wide box an edge leaves or arrives: towards its other end. */

@@ -1,17 +1,25 @@
-// The edges of both circuits as a list to search and sort.
+// Edges as a list to search, sort and take along.
 
 import { csv } from "./csv.ts";
 import type { EdgeRow } from "./payload.ts";
 
-export type EdgeColumn = keyof EdgeRow;
-
-export interface Order {
-  column: EdgeColumn;
+export interface Order<Column extends string> {
+  column: Column;
   descending: boolean;
 }
 
+interface Listed {
+  source: string;
+  destination: string;
+  changed: boolean;
+}
+
 /** What stays when the list is searched: rows that hold every word, in either end. */
-export function matching(rows: readonly EdgeRow[], text: string, changedOnly: boolean): EdgeRow[] {
+export function matching<Row extends Listed>(
+  rows: readonly Row[],
+  text: string,
+  changedOnly: boolean,
+): Row[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   return rows.filter((row) => {
     const ends = `${row.source} ${row.destination}`.toLowerCase();
@@ -22,7 +30,10 @@ export function matching(rows: readonly EdgeRow[], text: string, changedOnly: bo
 const names = new Intl.Collator("en", { numeric: true }); // h10 comes after h9
 
 /** A sorted copy; equals keep their order. */
-export function ordered(rows: readonly EdgeRow[], { column, descending }: Order): EdgeRow[] {
+export function ordered<Row, Column extends keyof Row & string>(
+  rows: readonly Row[],
+  { column, descending }: Order<Column>,
+): Row[] {
   const sign = descending ? -1 : 1;
   return rows.toSorted((one, other) => {
     const [a, b] = [one[column], other[column]];
@@ -32,11 +43,11 @@ export function ordered(rows: readonly EdgeRow[], { column, descending }: Order)
 }
 
 /** The order after a click on a column: ascending first, then the reverse. */
-export function clicked(order: Order, column: EdgeColumn): Order {
+export function clicked<Column extends string>(order: Order<Column>, column: Column): Order<Column> {
   return { column, descending: order.column === column && !order.descending };
 }
 
-const COLUMNS: EdgeColumn[] = [
+const COLUMNS: (keyof EdgeRow)[] = [
   ...(["label", "seed", "source", "destination", "in_before", "in_after"] as const),
   ...(["score_before", "score_after", "t", "p", "q", "changed"] as const),
 ];

@@ -26,6 +26,7 @@ export interface Wiring {
   parallel: boolean;
   nodes: GraphNode[];
   readers: Reader[];
+  readable: number[]; // by reader, how many sources, counted from the first, have an edge into it
   edgeSource: Uint32Array;
   edgeReader: Uint32Array;
 }

@@ -3,7 +3,6 @@ import { test } from "node:test";
 import { linear, spreadApart, ticks } from "../src/chart.tsx";
 import { count, list, number, percent, plural, range } from "../src/format.ts";
 import { stretches } from "../src/lines.tsx";
-import { readState, writeState } from "../src/state.ts";
 
 test("ticks are round and inside, or around", () => {
   assert.deepEqual(ticks(0, 1, 4), [0, 0.25, 0.5, 0.75, 1]);
@@ -42,15 +41,4 @@ test("numbers read as in a text", () => {
   assert.equal(list([]), "none");
   assert.equal(range([0.5, 0.5]), "50.0\u202f%");
   assert.equal(range([0.6, 0.25]), "25.0\u2013\u206060.0\u202f%");
-});
-
-test("the address restores a view", () => {
-  const state = { label: "tune-seed1", step: 300, edges: 80, view: "apart" as const, node: "a3.h5" };
-  assert.deepEqual(readState(writeState(state, "tune-seed0")), state);
-});
-
-test("the first view has no address, and nonsense is ignored", () => {
-  const first = readState("");
-  assert.equal(writeState(first, ""), "");
-  assert.deepEqual(readState("#step=x&edges=-3&view=cube"), first);
 });

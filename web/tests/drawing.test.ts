@@ -1,23 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { EdgeData } from "../src/binary.ts";
-import { changedEdges, edgesByNode, layOut, neighbourhood, nodeStatus } from "../src/drawing.ts";
+import {
+  arriving,
+  changedEdges,
+  edgesByNode,
+  layOut,
+  neighbourhood,
+  nodeStatus,
+  strongestOf,
+} from "../src/drawing.ts";
 import { neighbour } from "../src/figures/drawn.tsx";
-import { edgeName, wire } from "../src/wiring.ts";
-import { GROUPED } from "./rows.ts";
-
-const WIRING = wire(GROUPED);
-const NAMES = Array.from({ length: WIRING.edgeSource.length }, (_, edge) => edgeName(WIRING, edge));
-
-function circuit(scores: Record<string, number>): EdgeData {
-  const values = new Float32Array(NAMES.length);
-  for (const [name, score] of Object.entries(scores)) values[NAMES.indexOf(name)] = score;
-  return { values, inside: Uint8Array.from(values, (value) => Number(value !== 0)) };
-}
-
-function node(name: string): number {
-  return WIRING.nodes.findIndex((candidate) => candidate.name === name);
-}
+import { circuit, NAMES, node, WIRING } from "./circuits.ts";
 
 test("edges are listed destination by destination", () => {
   assert.equal(NAMES.length, 36);
@@ -54,9 +47,20 @@ test("edges are kept, added or removed, strongest share first", () => {
 });
 
 test("growth of all scores alone changes nothing", () => {
-  const grown = { values: BEFORE.values.map((value) => 50 * value), inside: BEFORE.inside };
+  const grown = circuit({ "input->a0.h0<q>": 25, "a0.h0->logits": -12.5, "input->m0": 12.5 });
   for (const edge of changedEdges(WIRING, BEFORE, grown)) assert.equal(edge.status, "kept");
   assert.equal(changedEdges(WIRING, BEFORE, grown)[0]!.strength, 0.5);
+});
+
+test("drawn are at most so many, none below the threshold, into one kind of input", () => {
+  const names = (edges: readonly { edge: number }[]) => edges.map((edge) => NAMES[edge.edge]);
+  assert.deepEqual(names(strongestOf(EDGES, 3, 0)), names(EDGES.slice(0, 3)));
+  assert.deepEqual(names(strongestOf(EDGES, 3, 0.3)), ["m1->logits", "input->a0.h0<q>"]);
+  assert.deepEqual(names(strongestOf(EDGES, 9, 0.9)), []);
+  assert.deepEqual(names(arriving(WIRING, EDGES, "q")), ["input->a0.h0<q>"]);
+  assert.deepEqual(names(arriving(WIRING, EDGES, "mlp")), ["input->m0"]);
+  assert.deepEqual(names(arriving(WIRING, EDGES, "logits")), ["m1->logits", "a0.h0->logits"]);
+  assert.equal(arriving(WIRING, EDGES, "all").length, 4);
 });
 
 test("nodes follow from all edges", () => {

@@ -4,6 +4,7 @@ import type {
   CausalRow,
   ChanceRow,
   ChangeRow,
+  CircuitEntry,
   CompositionRow,
   EdgeRow,
   GraphRecord,
@@ -157,6 +158,14 @@ export function composition(part: Partial<CompositionRow>): CompositionRow {
     },
     ...{ edges: 300, overlap: 0.5, jaccard: 0.3, metric: "logit_diff", value: 2, model: 3, corrupted: -3 },
     ...{ normalized: 0.8, normalized_low: 0.7, normalized_high: 0.9, reason: "", kl: 0.1, accuracy: 0.9 },
+    ...part,
+  };
+}
+
+export function entry(part: Partial<CircuitEntry>): CircuitEntry {
+  return {
+    ...{ label: "tune seed 0", role: "tune", seed: 0, step: 0, share: 0.05, nodes: 5, edges: 10, scale: 1 },
+    blob: "circuit-0",
     ...part,
   };
 }

@@ -1,19 +1,19 @@
-// The circuit, drawn: which checkpoint against the start, how many edges, and what a node is wired to.
+// The circuit, drawn: which checkpoints against each other, how many edges, and what a node is wired to.
 
-import { useCallback, useLayoutEffect, useMemo } from "preact/hooks";
-import { DataTable, Figure, Missing } from "../chart.tsx";
-import { changedEdges, type DrawnEdge, edgesByNode, nodeStatus } from "../drawing.ts";
-import { makeFocus } from "../focus.ts";
-import { count, number, percent, plural } from "../format.ts";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Figure, Missing } from "../chart.tsx";
+import type { Words } from "../comparison.ts";
+import { STATUSES } from "../drawing.ts";
+import { count, percent, plural } from "../format.ts";
 import type { CircuitEntry, GraphRecord, Payload } from "../payload.ts";
-import type { View } from "../state.ts";
-import { edgeName, type Wiring, wire } from "../wiring.ts";
-import { Controls } from "./controls.tsx";
-import { type Pair, useAddress, usePair } from "./decoded.ts";
+import { isView } from "../state.ts";
+import { chosenEdges, Controls, EdgeChoices } from "./controls.tsx";
 import { Drawing, type DrawnPart } from "./drawn.tsx";
+import { Find } from "./find.tsx";
+import { HeatMap } from "./heatmap.tsx";
+import { ListedEdges, nameOf } from "./listed.tsx";
 import { NodeNotes } from "./notes.tsx";
-
-const LISTED = 25;
+import { type Scene, useScene } from "./scene.ts";
 
 /** The whole figure, or what is missing. */
 export function CircuitFigure({ payload, figure }: { payload: Payload; figure: number }) {
@@ -37,61 +37,95 @@ interface ExplorerProps {
 }
 
 function Explorer({ payload, graph, figure }: ExplorerProps) {
-  const wiring = useMemo(() => wire(graph), [graph]);
-  const labels = [...new Set(payload.circuits.map((entry) => entry.label))];
-  const [state, change] = useAddress(labels[0]!);
-  const focus = useMemo(() => makeFocus(), []);
-  const label = labels.includes(state.label) ? state.label : labels[0]!;
-  const checkpoints = payload.circuits.filter((entry) => entry.label === label);
-  const from = checkpoints[0]!;
-  const to = checkpoints.find((entry) => entry.step === state.step) ?? checkpoints.at(-1)!;
-  const [pair, failed] = usePair(wiring, from, to);
-  const all = useMemo(() => (pair ? changedEdges(wiring, pair.before, pair.after) : []), [wiring, pair]);
-  const named = wiring.nodes.findIndex((node) => node.name === state.node);
-  const held = named >= 0 ? named : null;
-  useLayoutEffect(() => focus.hold(held), [focus, held]);
-  const statuses = useMemo(() => nodeStatus(wiring, all), [wiring, all]);
-  const own = useMemo(() => edgesByNode(wiring, all), [wiring, all]);
-  const onHold = useCallback(
-    (node: number | null) => change({ node: node === null ? null : wiring.nodes[node]!.name }),
-    [change, wiring],
-  );
-  const drawing = { wiring, edges: all, own, limit: state.edges, statuses, focus, held, onHold };
-  const parts = drawnParts(state.view, label, from, to);
+  const scene = useScene(payload, graph);
+  const { wiring, comparison, pair, state, failed } = scene;
+  const top = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (isView(location.hash)) top.current?.scrollIntoView(); // a link to a view of the circuit leads to it
+  }, []);
   return (
     <Figure
       id="circuit"
       number={figure}
       title="The circuit before and after fine-tuning"
       caption={
-        <CircuitCaption share={to.share} possible={wiring.edgeSource.length} parallel={wiring.parallel} />
+        <CircuitCaption
+          share={comparison.to.share}
+          possible={wiring.edgeSource.length}
+          parallel={wiring.parallel}
+        />
       }
-      numbers={pair && <EdgeTable wiring={wiring} pair={pair} edges={all} />}
     >
-      <Controls
-        {...{ labels, label, checkpoints, to, state, change, total: all.length }}
-        accuracy={payload.tables.accuracy}
-      />
-      {failed && <p class="missing">This browser could not read the embedded circuit.</p>}
-      <Legend edges={all} />
-      <div class={parts.length > 1 ? "explorer apart" : "explorer"}>
-        <div class={parts.length > 1 ? "drawings apart" : "drawings"}>
-          {parts.map(([part, title]) => (
-            <Drawing key={part} {...drawing} part={part} title={title} titled={parts.length > 1} />
-          ))}
-        </div>
-        <NodeNotes {...{ wiring, own, pair, focus, statuses }} />
+      <div ref={top}>
+        <Controls scene={scene} accuracy={payload.tables.accuracy} />
       </div>
+      {failed && <p class="missing">This browser could not read the embedded circuit.</p>}
+      {state.view === "map" && pair ? (
+        <>
+          <Find scene={scene} />
+          <Legend scene={scene} />
+          <div class="explorer">
+            <HeatMap scene={scene} pair={pair} />
+            <NodeNotes scene={scene} />
+          </div>
+        </>
+      ) : (
+        <Drawings scene={scene} />
+      )}
+      {pair && <Table scene={scene} run={payload.run} />}
     </Figure>
   );
 }
 
-/** Which drawings a view has, with their titles. */
-function drawnParts(view: View, label: string, from: CircuitEntry, to: CircuitEntry): [DrawnPart, string][] {
-  if (view === "change") return [["both", `Circuit of ${label}, step ${from.step} against step ${to.step}`]];
+/** Made when it is opened: of a large model it has ten thousand rows. */
+function Table({ scene, run }: { scene: Scene; run: string }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <details class="numbers" id="compared" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>The edges of both circuits, as a table to search, sort and download</summary>
+      {open && <ListedEdges scene={scene} run={run} />}
+    </details>
+  );
+}
+
+/** One drawing of what changed, or the two circuits beside each other. */
+function Drawings({ scene }: { scene: Scene }) {
+  const { wiring, edges, words, comparison, state } = scene;
+  const { edges: limit, least, into, view } = state;
+  const [drawn, total] = useMemo(
+    () => chosenEdges(wiring, edges, { edges: limit, least, into }),
+    [wiring, edges, limit, least, into],
+  );
+  const apart = view === "apart";
+  const { from, to } = comparison;
+  const parts = apart ? sides(words, from, to) : whole(from, to);
+  return (
+    <>
+      <EdgeChoices scene={scene} drawn={drawn.length} total={total} />
+      <Find scene={scene} />
+      <Legend scene={scene} />
+      <div class={apart ? "explorer apart" : "explorer"}>
+        <div class={apart ? "drawings apart" : "drawings"}>
+          {parts.map(([part, title]) => (
+            <Drawing key={part} scene={scene} drawn={drawn} part={part} title={title} titled={apart} />
+          ))}
+        </div>
+        <NodeNotes scene={scene} />
+      </div>
+    </>
+  );
+}
+
+function whole(from: CircuitEntry, to: CircuitEntry): [DrawnPart, string][] {
+  return [["both", `Circuit of ${nameOf(to)} against ${nameOf(from)}`]];
+}
+
+function sides(words: Words, from: CircuitEntry, to: CircuitEntry): [DrawnPart, string][] {
+  const title = (name: string, entry: CircuitEntry) =>
+    `${name}: ${words.later ? `step ${count(entry.step)}` : nameOf(entry)}, ${plural(entry.edges, "edge")}`;
   return [
-    ["before", `Before: step ${count(from.step)}, ${plural(from.edges, "edge")}`],
-    ["after", `After: step ${count(to.step)}, ${plural(to.edges, "edge")}`],
+    ["before", title(words.later ? "Before" : "A", from)],
+    ["after", title(words.later ? "After" : "B", to)],
   ];
 }
 
@@ -111,42 +145,47 @@ function CircuitCaption({
       {parallel ? "" : ", above the heads that feed it"}. The circuit is the strongest {percent(share, 0)} of{" "}
       {count(possible)} possible edges, less those on no path from input to logits. An edge that enters a head
       at its left, middle or right third goes to its query, key or value. Heavier lines are stronger: an
-      edge's share of all absolute scores of its map, before or after, whichever is larger (raw scores grow in
-      training and would hide the start). Point at a node, or move between nodes with the arrow keys; click or
-      Enter holds it.
+      edge's share of all absolute scores of its map, in the circuit where it is larger (raw scores grow in
+      training and would hide the start). Point at a node, or move between nodes with the arrow keys: the dark
+      line is the path through it, from input to logits, whose weakest edge is strongest. Click or Enter holds
+      the node. The heat map has every possible edge, in the circuits or not: a row for each source, a column
+      for each input that it can feed. The address of this page keeps what you choose, so a link leads back to
+      it.
     </>
   );
 }
 
-function Legend({ edges }: { edges: DrawnEdge[] }) {
-  const total = (status: DrawnEdge["status"]) => edges.filter((edge) => edge.status === status).length;
+/** What the colours say: of edges, or of a heat map of scores. */
+function Legend({ scene }: { scene: Scene }) {
+  const { edges, words, comparison, state } = scene;
+  const totals = useMemo(() => {
+    const of = { kept: 0, added: 0, removed: 0 };
+    for (const { status } of edges) of[status]++;
+    return of;
+  }, [edges]);
+  const signs = state.heat === "change" ? ["score rose", "score fell"] : ["positive score", "negative score"];
   return (
     <p class="legend">
-      {(["kept", "added", "removed"] as const).map((status) => (
-        <span key={status}>
-          <svg width={30} height={8} aria-hidden="true">
-            <line x1={1} x2={29} y1={4} y2={4} class={`edge ${status}`} />
-          </svg>
-          {status} <b>{count(total(status))}</b>
+      {!words.later && (
+        <span>
+          A: <b>{nameOf(comparison.from)}</b>, B: <b>{nameOf(comparison.to)}</b>
         </span>
-      ))}
+      )}
+      {state.view === "map" && state.heat !== "circuits"
+        ? (["added", "removed"] as const).map((status, i) => (
+            <span key={status}>
+              <i class={`swatch ${status}`} />
+              {signs[i]}
+            </span>
+          ))
+        : STATUSES.map((status) => (
+            <span key={status}>
+              <svg width={30} height={8} aria-hidden="true">
+                <line x1={1} x2={29} y1={4} y2={4} class={`edge ${status}`} />
+              </svg>
+              {words.edge[status]} <b>{count(totals[status])}</b>
+            </span>
+          ))}
     </p>
-  );
-}
-
-/** The strongest changed edges in words, for those who cannot or would not look. */
-function EdgeTable({ wiring, pair, edges }: { wiring: Wiring; pair: Pair; edges: DrawnEdge[] }) {
-  const changed = edges.filter((edge) => edge.status !== "kept").slice(0, LISTED);
-  return (
-    <DataTable
-      label="The strongest changed edges"
-      columns={["Edge", "Change", `Score at step ${pair.from.step}`, `Score at step ${pair.to.step}`]}
-      rows={changed.map(({ edge, status }) => [
-        edgeName(wiring, edge),
-        status,
-        number(pair.before.values[edge]! * pair.from.scale),
-        number(pair.after.values[edge]! * pair.to.scale),
-      ])}
-    />
   );
 }

@@ -1,12 +1,29 @@
-// What the reader can choose: lists, alternatives and sliders, and those of the drawing.
+// What the reader can choose: lists, alternatives and sliders, and those of the circuit.
 
 import type { ComponentChildren } from "preact";
+import { arriving, type DrawnEdge, strongestOf } from "../drawing.ts";
 import { count, percent } from "../format.ts";
 import type { AccuracyRow, CircuitEntry } from "../payload.ts";
-import type { PageState, View } from "../state.ts";
+import { fromLog, stopOf, stopsFor, stopValue, toLog } from "../scales.ts";
+import type { Into, PageState, View } from "../state.ts";
+import type { Wiring } from "../wiring.ts";
+import { Curve } from "./curve.tsx";
+import type { Scene } from "./scene.ts";
 
-const MOST_EDGES = 2000;
-const VIEWS: Record<View, string> = { change: "change", apart: "before and after, side by side" };
+const VIEWS: Record<View, string> = {
+  change: "change",
+  apart: "side by side",
+  map: "heat map of all edges",
+};
+const ITSELF = "itself";
+const INTOS: Record<Into, string> = {
+  all: "any input",
+  q: "queries",
+  k: "keys",
+  v: "values",
+  mlp: "MLPs",
+  logits: "the logits",
+};
 
 interface OneOfProps {
   title: string;
@@ -27,6 +44,26 @@ export function OneOf({ title, names, chosen, choose }: OneOfProps) {
         ))}
       </select>
     </label>
+  );
+}
+
+interface NamedProps<Value extends string> {
+  title: string;
+  names: Record<Value, string>;
+  chosen: Value;
+  choose: (value: Value) => void;
+}
+
+/** A list of values that have names of their own. */
+export function Named<Value extends string>({ title, names, chosen, choose }: NamedProps<Value>) {
+  const values = Object.keys(names) as Value[];
+  return (
+    <OneOf
+      title={title}
+      names={values.map((value) => names[value])}
+      chosen={names[chosen]}
+      choose={(name) => choose(values.find((value) => names[value] === name)!)}
+    />
   );
 }
 
@@ -80,89 +117,126 @@ function Slider({ title, low, high, value, words, choose, children }: SliderProp
 }
 
 interface ControlsProps {
-  labels: string[];
-  label: string;
-  checkpoints: CircuitEntry[];
-  to: CircuitEntry;
-  state: PageState;
-  change: (part: Partial<PageState>) => void;
-  total: number;
+  scene: Scene;
   accuracy: AccuracyRow[] | null;
 }
 
-/** Fine-tuning, view, checkpoint and number of edges of the drawing. */
-export function Controls({ labels, label, checkpoints, to, state, change, total, accuracy }: ControlsProps) {
-  const most = Math.max(1, Math.min(MOST_EDGES, total));
+/** Which two circuits, and which of their edges. */
+export function Controls({ scene, accuracy }: ControlsProps) {
+  const { comparison, state, change, words } = scene;
+  const { labels, own, others, shown, other } = comparison;
   return (
     <>
       <div class="controls">
         <OneOf
           title="Fine-tuning"
           names={labels}
-          chosen={label}
-          choose={(name) => change({ label: name, step: null })}
+          chosen={shown.label}
+          choose={(name) => change({ label: name, step: null, from: null, against: "" })}
+        />
+        <OneOf
+          title="against"
+          names={labels.map((label) => (label === shown.label ? ITSELF : label))}
+          chosen={words.later ? ITSELF : other.label}
+          choose={(name) => change({ against: name === ITSELF ? "" : name, from: null })}
         />
         <Either group="view" names={VIEWS} chosen={state.view} choose={(view) => change({ view })} />
       </div>
       <div class="controls sliders">
-        <Slider
-          title={
-            <>
-              Checkpoint: <b>step {count(to.step)}</b>
-            </>
-          }
-          low={0}
-          high={checkpoints.length - 1}
-          value={checkpoints.indexOf(to)}
-          words={`step ${to.step}`}
-          choose={(index) => change({ step: checkpoints[index]!.step })}
-        >
-          <AccuracyCurve checkpoints={checkpoints} to={to} label={label} rows={accuracy} />
-        </Slider>
-        <Slider
-          title={
-            <>
-              Edges drawn: <b>{count(Math.min(state.edges, total))}</b> of {count(total)}, strongest first
-            </>
-          }
-          low={1}
-          high={most}
-          value={Math.min(state.edges, most)}
-          choose={(edges) => change({ edges })}
+        <CheckpointSlider
+          title={words.later ? "Checkpoint" : `A, ${shown.label}`}
+          stops={own}
+          at={shown}
+          accuracy={accuracy}
+          choose={(step) => change({ step })}
+        />
+        <CheckpointSlider
+          title={words.later ? "Compared with" : `B, ${other.label}`}
+          stops={others}
+          at={other}
+          accuracy={accuracy}
+          choose={(step) => change({ from: step })}
         />
       </div>
     </>
   );
 }
 
-interface CurveProps {
-  checkpoints: CircuitEntry[];
-  to: CircuitEntry;
-  label: string;
-  rows: AccuracyRow[] | null;
+interface CheckpointProps {
+  title: string;
+  stops: CircuitEntry[];
+  at: CircuitEntry;
+  accuracy: AccuracyRow[] | null;
+  choose: (step: number) => void;
 }
 
-/** Accuracy at each stop of the slider below it; in percent of the box, so it needs no measuring. */
-function AccuracyCurve({ checkpoints, to, label, rows }: CurveProps) {
-  const own = (rows ?? []).filter((row) => row.label === label);
-  const split = own.some((row) => row.split === "test") ? "test" : own[0]?.split;
-  const known = own.filter((row) => row.split === split);
-  const stops = checkpoints.flatMap((entry, i) => {
-    const row = known.find((candidate) => candidate.step === entry.step);
-    return row
-      ? [{ entry, x: (100 * i) / Math.max(1, checkpoints.length - 1), y: 36 - 32 * row.accuracy, row }]
-      : [];
-  });
-  if (stops.length < 2) return null;
-  const here = stops.find((stop) => stop.entry === to);
+function CheckpointSlider({ title, stops, at, accuracy, choose }: CheckpointProps) {
   return (
-    <span class="curve">
-      <svg viewBox="0 0 100 40" preserveAspectRatio="none" aria-hidden="true">
-        <polyline points={stops.map((stop) => `${stop.x},${stop.y}`).join(" ")} />
-        {here && <line x1={here.x} x2={here.x} y1={here.y} y2={40} />}
-      </svg>
-      {here && <span class="stop" style={{ left: `${here.x}%`, top: `${(100 * here.y) / 40}%` }} />}
-      {here && <span class="at">accuracy {percent(here.row.accuracy)}</span>}
-    </span>
+    <Slider
+      title={
+        <>
+          {title}: <b>step {count(at.step)}</b>
+        </>
+      }
+      low={0}
+      high={stops.length - 1}
+      value={stops.indexOf(at)}
+      words={`step ${at.step}`}
+      choose={(index) => choose(stops[index]!.step)}
+    >
+      <Curve checkpoints={stops} at={at} rows={accuracy} />
+    </Slider>
   );
+}
+
+/** The edges that are drawn, by these choices. */
+export function chosenEdges(
+  wiring: Wiring,
+  edges: readonly DrawnEdge[],
+  chosen: Pick<PageState, "edges" | "least" | "into">,
+): [drawn: DrawnEdge[], of: number] {
+  const all = arriving(wiring, edges, chosen.into);
+  return [strongestOf(all, chosen.edges, chosen.least / 100), all.length];
+}
+
+/** How many edges, how strong, into what: of the drawings, not of the heat map. */
+export function EdgeChoices({ scene, drawn, total }: { scene: Scene; drawn: number; total: number }) {
+  const { edges, state, change } = scene;
+  const [strongest, weakest] = [edges[0]?.strength ?? 1, edges.at(-1)?.strength ?? 1];
+  const stops = stopsFor(total);
+  return (
+    <div class="controls sliders">
+      <Slider
+        title={
+          <>
+            Edges drawn: <b>{count(drawn)}</b> of {count(total)}, strongest first
+          </>
+        }
+        low={1}
+        high={stops}
+        value={Math.min(stopOf(state.edges), stops)}
+        words={`at most ${count(state.edges)} edges`}
+        choose={(stop) => change({ edges: stopValue(stop) })}
+      />
+      <Slider
+        title={
+          <>
+            Threshold: <b>{state.least > 0 ? percent(state.least / 100, digitsOf(state.least)) : "none"}</b>
+            {state.least > 0 && " of all scores"}
+          </>
+        }
+        low={0}
+        high={100}
+        value={toLog(state.least / 100, weakest, strongest)}
+        words={state.least > 0 ? `${state.least} percent of all scores` : "none"}
+        choose={(stop) => change({ least: fromLog(stop, weakest, strongest) })}
+      />
+      <Named title="Edges into" names={INTOS} chosen={state.into} choose={(into) => change({ into })} />
+    </div>
+  );
+}
+
+/** Digits after the point that keep three of a small percentage. */
+function digitsOf(value: number): number {
+  return Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(value))));
 }

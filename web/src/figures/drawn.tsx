@@ -18,25 +18,22 @@ import {
   type OwnEdges,
   paint,
   paintNode,
+  paintPath,
   type Status,
 } from "../drawing.ts";
-import type { Focus } from "../focus.ts";
+import type { Words } from "../comparison.ts";
+import type { Path } from "../paths.ts";
 import { describeNode, type GraphNode, type Wiring } from "../wiring.ts";
+import type { Scene } from "./scene.ts";
 
 export type DrawnPart = "both" | "before" | "after";
 
 interface DrawingProps {
-  wiring: Wiring;
-  edges: DrawnEdge[]; // all, strongest first
-  own: OwnEdges[]; // the same by node
-  limit: number;
-  statuses: (Status | undefined)[];
+  scene: Scene;
+  drawn: DrawnEdge[]; // strongest first
   part: DrawnPart;
   title: string;
   titled: boolean;
-  focus: Focus;
-  held: number | null;
-  onHold: (node: number | null) => void;
 }
 
 /** Edges of the part shown: before has no added ones, after no removed ones. */
@@ -47,24 +44,25 @@ function ofPart(edges: DrawnEdge[], part: DrawnPart): DrawnEdge[] {
 
 /** The drawing, as wide as its place: the strongest edges on one canvas, those of the node in focus on another. */
 export function Drawing(props: DrawingProps) {
-  const { wiring, edges, limit, part, statuses, title, focus, held, onHold } = props;
+  const { scene, drawn, part, title, titled } = props;
+  const { wiring, statuses, words, found, focus, held, onHold } = scene;
   const [ref, width] = useWidth<HTMLDivElement>(680);
   const dark = useDark();
   const layout = useMemo(() => layOut(wiring, width), [wiring, width]);
-  const shown = useMemo(() => ofPart(edges.slice(0, limit), part), [edges, part, limit]);
+  const shown = useMemo(() => ofPart(drawn, part), [drawn, part]);
   const base = useRef<HTMLCanvasElement>(null);
   const over = useRef<HTMLCanvasElement>(null);
-  const place = { wiring, layout, strongest: edges[0]?.strength || 1, dark };
+  const place = { wiring, layout, strongest: scene.edges[0]?.strength || 1, dark };
   usePainted(base, place, shown);
   useFollowed(ref, over, place, props);
   const nodes = useMemo(
-    () => <Nodes {...{ wiring, layout, statuses, part, title, focus, held, onHold }} />,
-    [wiring, layout, statuses, part, title, focus, held, onHold],
+    () => <Nodes {...{ wiring, layout, statuses, words, found, part, title, focus, held, onHold }} />,
+    [wiring, layout, statuses, words, found, part, title, focus, held, onHold],
   );
   const size = { width: `${layout.width}px`, height: `${layout.height}px` };
   return (
     <div class="drawing-place">
-      {props.titled && <h3>{title}</h3>}
+      {titled && <h3>{title}</h3>}
       <div ref={ref} class="drawing" data-edges={shown.length}>
         <div class="stage" style={{ height: size.height }}>
           <canvas ref={base} class="base" style={size} />
@@ -115,15 +113,17 @@ function useFollowed(
   drawing: RefObject<HTMLElement | null>,
   canvas: RefObject<HTMLCanvasElement | null>,
   place: Place,
-  { focus, own, part, statuses, held }: DrawingProps,
+  { scene, part }: DrawingProps,
 ): void {
   const { wiring, layout, strongest, dark } = place;
+  const { focus, own, statuses, held, found, pathOf } = scene;
   useLayoutEffect(() => {
     const root = drawing.current;
     const context = canvas.current?.getContext("2d");
     if (!root || !canvas.current || !context) return;
     fit(canvas.current, layout);
     const colours = coloursOf(root);
+    const ink = getComputedStyle(root).color;
     const look = looksOf(root);
     const show = (node: number | null) => {
       root.toggleAttribute("data-focused", node !== null);
@@ -131,13 +131,24 @@ function useFollowed(
       const mine = { into: ofPart(into, part), out: ofPart(out, part) };
       paint(context, wiring, layout, [...mine.into, ...mine.out], colours, strongest, true);
       if (node === null) return;
-      for (const i of neighbourhood(wiring, mine, node)) {
+      const path = pathIn(part, pathOf(node));
+      if (path) paintPath(context, wiring, layout, path, ink);
+      const near = neighbourhood(wiring, mine, node);
+      for (const hop of path?.hops ?? []) near.add(hop.from).add(hop.to);
+      for (const i of near) {
         paintNode(context, wiring.nodes[i]!, layout.boxes[i]!, look(i, i === node));
       }
     };
     show(focus.node);
     return focus.listen(show);
-  }, [drawing, canvas, wiring, layout, strongest, dark, focus, own, part, statuses, held]);
+  }, [drawing, canvas, wiring, layout, strongest, dark, focus, own, part, statuses, held, found, pathOf]);
+}
+
+/** A path as far as it belongs to the part shown: whole, or not at all. */
+function pathIn(part: DrawnPart, path: Path | null): Path | null {
+  if (!path || part === "both") return path;
+  const edges = path.hops.map((hop) => hop.edge);
+  return ofPart(edges, part).length === edges.length ? path : null;
 }
 
 /** How each node looks by the style sheet, read once for all that share a class; the one in focus is inverted. */
@@ -168,7 +179,7 @@ function looksOf(root: Element): (node: number, inverted: boolean) => Look {
 const NO_EDGES: OwnEdges = { into: [], out: [] };
 
 /** Whether the page is dark, followed as it changes: the canvas must be painted again. */
-function useDark(): boolean {
+export function useDark(): boolean {
   const query = useMemo(() => matchMedia("(prefers-color-scheme: dark)"), []);
   const [dark, setDark] = useState(query.matches);
   useEffect(() => {
@@ -179,13 +190,12 @@ function useDark(): boolean {
   return dark;
 }
 
-type NodesProps = Pick<
-  DrawingProps,
-  "wiring" | "statuses" | "part" | "title" | "focus" | "held" | "onHold"
-> & { layout: Layout };
+type NodesProps = Pick<DrawingProps, "part" | "title"> &
+  Pick<Scene, "wiring" | "statuses" | "words" | "found" | "focus" | "held" | "onHold"> & { layout: Layout };
 
 /** All nodes; events are taken where they bubble to, and which node is tabbed to is kept on the elements. */
-function Nodes({ wiring, statuses, part, title, focus, held, onHold, layout }: NodesProps) {
+function Nodes(props: NodesProps) {
+  const { wiring, statuses, words, found, part, title, focus, held, onHold, layout } = props;
   const at = ({ target }: Event) => {
     const element = (target as Element).closest<SVGElement>("[data-node]");
     return element ? Number(element.dataset["index"]) : null;
@@ -228,8 +238,8 @@ function Nodes({ wiring, statuses, part, title, focus, held, onHold, layout }: N
           data-index={i}
           tabindex={i === 0 ? 0 : -1}
           aria-pressed={held === i}
-          aria-label={`${describeNode(node)}, ${inWords(statuses[i])}`}
-          class={`node ${shownStatus(statuses[i], part)} ${held === i ? "held" : ""}`}
+          aria-label={`${describeNode(node)}, ${inWords(words, statuses[i])}`}
+          class={`node ${shownStatus(statuses[i], part)}${held === i ? " held" : ""}${found.has(i) ? " found" : ""}`}
         >
           <NodeShape node={node} layout={layout} index={i} />
         </g>
@@ -272,13 +282,8 @@ function shownStatus(status: Status | undefined, part: DrawnPart): string {
 }
 
 /** A node's status, in words. */
-export function inWords(status: Status | undefined): string {
-  const words = {
-    kept: "in the circuit before and after",
-    added: "added to the circuit",
-    removed: "removed from the circuit",
-  };
-  return status ? words[status] : "not in the circuit";
+export function inWords(words: Words, status: Status | undefined): string {
+  return status ? words.node[status] : "not in the circuit";
 }
 
 /** The nearest node in the direction of an arrow key, or the node itself at the border. */

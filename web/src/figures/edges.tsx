@@ -3,23 +3,31 @@
 import { useState } from "preact/hooks";
 import { Missing } from "../chart.tsx";
 import { download } from "../csv.ts";
-import { clicked, type EdgeColumn, edgesCsv, matching, type Order, ordered } from "../edges.ts";
+import { clicked, edgesCsv, matching, type Order, ordered } from "../edges.ts";
 import { count, fixed, labelsOf, number, plural } from "../format.ts";
 import type { EdgeRow } from "../payload.ts";
 import { OneOf } from "./controls.tsx";
+import { type Column, Sortable, TableTools } from "./sortable.tsx";
 
 const FIRST = 50; // rows shown before the reader asks for all
 
-const COLUMNS: [column: EdgeColumn, title: string, numeric: boolean][] = [
-  ["source", "Source", false],
-  ["destination", "Destination", false],
-  ["in_before", "In before", false],
-  ["in_after", "In after", false],
-  ["score_before", "Score before", true],
-  ["score_after", "Score after", true],
-  ["q", "q", true],
-  ["changed", "Changed", false],
-];
+type Key = keyof EdgeRow;
+
+function columnsFor(rows: EdgeRow[]): Column<EdgeRow>[] {
+  const digits = digitsFor(rows);
+  const yes = (value: boolean) => (value ? "yes" : "no");
+  const score = (value: number) => fixed(100 * value, digits);
+  return [
+    { key: "source", title: "Source", cell: (row) => row.source },
+    { key: "destination", title: "Destination", cell: (row) => row.destination },
+    { key: "in_before", title: "In before", cell: (row) => yes(row.in_before) },
+    { key: "in_after", title: "In after", cell: (row) => yes(row.in_after) },
+    { key: "score_before", title: "Score before", numeric: true, cell: (row) => score(row.score_before) },
+    { key: "score_after", title: "Score after", numeric: true, cell: (row) => score(row.score_after) },
+    { key: "q", title: "q", numeric: true, cell: (row) => number(Number(row.q.toPrecision(2))) },
+    { key: "changed", title: "Changed", cell: (row) => (row.changed ? <b>yes</b> : "no") },
+  ];
+}
 
 interface EdgesProps {
   rows: EdgeRow[];
@@ -43,7 +51,7 @@ function Edges({ rows, total, run }: EdgesProps) {
   const [label, chooseLabel] = useState(labels[0]!);
   const [text, setText] = useState("");
   const [changedOnly, setChangedOnly] = useState(false);
-  const [order, setOrder] = useState<Order>({ column: "q", descending: false });
+  const [order, setOrder] = useState<Order<Key>>({ column: "q", descending: false });
   const [all, setAll] = useState(false);
   const own = rows.filter((row) => row.label === label);
   const found = ordered(matching(own, text, changedOnly), order);
@@ -59,85 +67,29 @@ function Edges({ rows, total, run }: EdgesProps) {
       </p>
       <div class="controls">
         <OneOf title="Edges of" names={labels} chosen={label} choose={chooseLabel} />
-        <label class="choice">
-          Filter{" "}
-          <input
-            type="search"
-            value={text}
-            placeholder="a2.h1 m3"
-            onInput={(event) => setText(event.currentTarget.value)}
-          />
-        </label>
-        <label>
-          <input
-            type="checkbox"
-            checked={changedOnly}
-            onChange={(event) => setChangedOnly(event.currentTarget.checked)}
-          />{" "}
-          changed only
-        </label>
-        <button type="button" onClick={() => download(`${run}-edges.csv`, edgesCsv(found))}>
-          Download as CSV
-        </button>
+        <TableTools
+          {...{ text, setText, changedOnly, setChangedOnly }}
+          save={() => download(`${run}-edges.csv`, edgesCsv(found))}
+        />
       </div>
       <p class="explained" role="status">
         {found.length === 0
           ? "No edge matches."
           : `${count(shown.length)} of ${plural(found.length, "edge")}${found.length < own.length ? ` that match, of ${count(own.length)}` : ""}.`}
       </p>
-      <Rows rows={shown} order={order} sort={(column) => setOrder(clicked(order, column))} />
+      <Sortable
+        label="Edges of both circuits"
+        columns={columnsFor(shown)}
+        rows={shown}
+        order={order}
+        sort={(column) => setOrder(clicked(order, column))}
+      />
       {found.length > FIRST && (
         <button type="button" onClick={() => setAll(!all)}>
           {all ? `Show the first ${FIRST}` : `Show all ${count(found.length)}`}
         </button>
       )}
     </>
-  );
-}
-
-interface RowsProps {
-  rows: EdgeRow[];
-  order: Order;
-  sort: (column: EdgeColumn) => void;
-}
-
-function Rows({ rows, order, sort }: RowsProps) {
-  const digits = digitsFor(rows);
-  return (
-    <section class="scroll" tabIndex={0} aria-label="Edges of both circuits">
-      <table>
-        <thead>
-          <tr>
-            {COLUMNS.map(([column, title, numeric]) => (
-              <th
-                key={column}
-                scope="col"
-                class={numeric ? "number" : ""}
-                aria-sort={column !== order.column ? "none" : order.descending ? "descending" : "ascending"}
-              >
-                <button type="button" onClick={() => sort(column)}>
-                  {title}
-                </button>
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((row) => (
-            <tr key={`${row.source} ${row.destination}`}>
-              <td>{row.source}</td>
-              <td>{row.destination}</td>
-              <td>{row.in_before ? "yes" : "no"}</td>
-              <td>{row.in_after ? "yes" : "no"}</td>
-              <td class="number">{fixed(100 * row.score_before, digits)}</td>
-              <td class="number">{fixed(100 * row.score_after, digits)}</td>
-              <td class="number">{number(Number(row.q.toPrecision(2)))}</td>
-              <td>{row.changed ? <b>yes</b> : "no"}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </section>
   );
 }
 

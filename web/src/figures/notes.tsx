@@ -1,48 +1,85 @@
-// What the node under the pointer is wired to.
+// What the node under the pointer is wired to, how that changed, and what the node does.
 
-import type { DrawnEdge, OwnEdges, Status } from "../drawing.ts";
-import { type Focus, useFocused } from "../focus.ts";
-import { count, number } from "../format.ts";
+import { type DrawnEdge, type Status, STATUSES } from "../drawing.ts";
+import { useFocused } from "../focus.ts";
+import { count, number, percent, plural } from "../format.ts";
+import type { Path } from "../paths.ts";
 import { describeNode, type Wiring } from "../wiring.ts";
-import type { Pair } from "./decoded.ts";
 import { inWords } from "./drawn.tsx";
+import { type Scene, testKey } from "./scene.ts";
 
 const LISTED = 6;
+const SURE = 0.05; // the q below which the run calls an edge different
 const GLYPHS: Record<Status, string> = { kept: "\u00b7", added: "+", removed: "\u2212" };
 
-interface NotesProps {
-  wiring: Wiring;
-  own: OwnEdges[]; // by node, strongest first
-  pair: Pair | null;
-  focus: Focus;
-  statuses: (Status | undefined)[];
-}
-
-/** All edges of one node in the circuit before or after, the strongest named. */
-export function NodeNotes({ wiring, own, pair, focus, statuses }: NotesProps) {
+/** All of one node in the two circuits, the strongest edges named. */
+export function NodeNotes({ scene }: { scene: Scene }) {
+  const { wiring, own, pair, focus, statuses, words, roles } = scene;
   const node = useFocused(focus);
-  const nodes = (status: Status) => statuses.filter((one) => one === status).length;
   if (node === null || !pair) {
+    const nodes = (status: Status) => statuses.filter((one) => one === status).length;
     return (
-      <aside class="notes" aria-live="polite">
-        <p>
-          Nodes: {nodes("kept")} kept, {nodes("added")} added, {nodes("removed")} removed.
+      <aside class="notes" aria-live="polite" aria-label="The node pointed at">
+        <p>Nodes: {STATUSES.map((status) => `${nodes(status)} ${words.edge[status]}`).join(", ")}.</p>
+        <p class="quiet">
+          Point at a node to see its edges alone, its way to the logits, and its scores here; click to hold
+          it.
         </p>
-        <p class="quiet">Point at a node to see its edges alone, and their scores here.</p>
       </aside>
     );
   }
   const named = wiring.nodes[node]!;
   const { into, out } = own[node]!;
+  const role = roles.get(named.name);
   return (
-    <aside class="notes" aria-live="polite">
+    <aside class="notes" aria-live="polite" aria-label="The node pointed at">
       <h3>{named.name}</h3>
       <p>
-        {describeNode(named)}: {inWords(statuses[node])}.
+        {describeNode(named)}: {inWords(words, statuses[node])}.
       </p>
-      <EdgeList title="In" edges={into} name={(edge) => source(wiring, edge)} pair={pair} />
-      <EdgeList title="Out" edges={out} name={(edge) => wiring.readers[edge.reader]!.name} pair={pair} />
+      {role && (
+        <p>
+          <b>What it does</b> {role.sentence}
+        </p>
+      )}
+      <Way wiring={wiring} path={scene.pathOf(node)} />
+      <Tested scene={scene} edges={[...into, ...out]} />
+      <EdgeList
+        title="In"
+        edges={into}
+        name={(edge) => source(wiring, edge)}
+        split={byLetter(wiring, into)}
+        scene={scene}
+      />
+      <EdgeList title="Out" edges={out} name={(edge) => wiring.readers[edge.reader]!.name} scene={scene} />
     </aside>
+  );
+}
+
+/** The path through the node whose weakest edge is the strongest. */
+function Way({ wiring, path }: { wiring: Wiring; path: Path | null }) {
+  if (!path) return null;
+  const names = [path.hops[0]!.from, ...path.hops.map((hop) => hop.to)].map((i) => wiring.nodes[i]!.name);
+  return (
+    <p>
+      <b>Strongest path</b> <span class="path">{names.join(" \u2192 ")}</span>{" "}
+      <span class="quiet">(weakest edge {share(path.weakest)})</span>
+    </p>
+  );
+}
+
+/** How many edges of the node differ by more than chance, where the run tested them. */
+function Tested({ scene, edges }: { scene: Scene; edges: DrawnEdge[] }) {
+  const rows = edges.flatMap((edge) => scene.tests.get(testKey(scene.wiring, edge)) ?? []);
+  if (rows.length === 0) return null;
+  const sure = rows.filter((row) => row.q < SURE);
+  const moved = sure.filter((row) => row.changed).length;
+  return (
+    <p>
+      <b>Against chance</b> of {plural(rows.length, "tested edge")}, {count(sure.length)} differ (q below{" "}
+      {SURE}
+      ); {count(moved)} of these joined or left the circuit.
+    </p>
   );
 }
 
@@ -52,42 +89,65 @@ function source(wiring: Wiring, edge: DrawnEdge): string {
   return `${wiring.nodes[edge.source]!.name}${letter ? ` \u2192 ${letter}` : ""}`;
 }
 
+/** "3 into query, 4 into value", of a head's inputs that have any. */
+function byLetter(wiring: Wiring, edges: DrawnEdge[]): string {
+  const total = (letter: string) =>
+    edges.filter((edge) => wiring.readers[edge.reader]!.letter === letter).length;
+  return Object.entries({ query: total("q"), key: total("k"), value: total("v") })
+    .filter(([, edges]) => edges > 0)
+    .map(([name, edges]) => `${edges} into ${name}`)
+    .join(", ");
+}
+
 interface EdgeListProps {
   title: string;
   edges: DrawnEdge[];
   name: (edge: DrawnEdge) => string;
-  pair: Pair;
+  split?: string;
+  scene: Scene;
 }
 
-function EdgeList({ title, edges, name, pair }: EdgeListProps) {
+function EdgeList({ title, edges, name, split, scene }: EdgeListProps) {
+  const { wiring, words, tests } = scene;
   const total = (status: Status) => edges.filter((edge) => edge.status === status).length;
   return (
     <>
       <p class="sum">
-        <b>{title}</b> {count(edges.length)}: {total("kept")} kept, {total("added")} added, {total("removed")}{" "}
-        removed
+        <b>{title}</b> {count(edges.length)}:{" "}
+        {STATUSES.map((status) => `${total(status)} ${words.edge[status]}`).join(", ")}
+        {split && `; ${split}`}
       </p>
       {edges.length > 0 && (
         <ol>
-          {edges.slice(0, LISTED).map((edge) => (
-            <li key={edge.edge} class={edge.status}>
-              <span class="glyph" title={edge.status}>
-                {GLYPHS[edge.status]}
-              </span>
-              <span>{name(edge)}</span>
-              <span class="scores">
-                {number(round(pair.before.values[edge.edge]! * pair.from.scale))} {"\u2192"}{" "}
-                {number(round(pair.after.values[edge.edge]! * pair.to.scale))}
-              </span>
-            </li>
-          ))}
+          {edges.slice(0, LISTED).map((edge) => {
+            const test = tests.get(testKey(wiring, edge));
+            return (
+              <li key={edge.edge} class={edge.status}>
+                <span class="glyph" title={words.edge[edge.status]}>
+                  {GLYPHS[edge.status]}
+                </span>
+                <span>{name(edge)}</span>
+                <span class="scores">
+                  {share(edge.before)} {"\u2192"} {share(edge.after)}
+                  {test && <i title="q: chance alone would do as much in this share">{tested(test.q)}</i>}
+                </span>
+              </li>
+            );
+          })}
         </ol>
       )}
     </>
   );
 }
 
-/** Embedded scores carry three digits. */
-function round(value: number): number {
-  return Number(value.toPrecision(3));
+/** "q 0.03"; very small ones are not told apart. */
+export function tested(q: number): string {
+  return q < 0.001 ? "q <0.001" : `q ${number(Number(q.toPrecision(1)))}`;
+}
+
+/** A share of all scores; embedded scores carry three digits. */
+export function share(value: number): string {
+  const size = Math.abs(100 * value);
+  const digits = size >= 9.995 ? 1 : size >= 0.1 ? 2 : 3;
+  return percent(value, size > 0 && size < 0.0005 ? 5 : digits);
 }

@@ -1,0 +1,98 @@
+// What all parts of the circuit figure look at: two circuits, their edges, and the node in focus.
+
+import { useCallback, useLayoutEffect, useMemo } from "preact/hooks";
+import { type Comparison, compared, isWhole, type Words, wordsFor } from "../comparison.ts";
+import {
+  changedEdges,
+  type DrawnEdge,
+  edgesByNode,
+  nodeStatus,
+  type OwnEdges,
+  type Status,
+} from "../drawing.ts";
+import { type Focus, makeFocus } from "../focus.ts";
+import { type Path, type Side, widestPaths } from "../paths.ts";
+import type { EdgeRow, GraphRecord, HeadRoleRow, Payload } from "../payload.ts";
+import { findNodes } from "../search.ts";
+import type { PageState } from "../state.ts";
+import { type Wiring, wire } from "../wiring.ts";
+import { type Pair, useAddress, usePair } from "./decoded.ts";
+
+export type Change = (part: Partial<PageState>) => void;
+
+export interface Scene {
+  wiring: Wiring;
+  comparison: Comparison;
+  words: Words;
+  pair: Pair | null;
+  failed: boolean; // this browser cannot read the circuits
+  edges: DrawnEdge[]; // of both circuits, strongest first
+  own: OwnEdges[]; // the same by node
+  statuses: (Status | undefined)[]; // by node
+  pathOf: (node: number) => Path | null;
+  found: ReadonlySet<number>; // nodes that the search names
+  focus: Focus;
+  held: number | null;
+  onHold: (node: number | null) => void;
+  tests: ReadonlyMap<string, EdgeRow>; // of single edges, by `testKey`; empty unless they are of this comparison
+  roles: ReadonlyMap<string, HeadRoleRow>; // by head, of the fine-tuning from start to end
+  state: PageState;
+  change: Change;
+}
+
+/** The scene that the address asks for. */
+export function useScene(payload: Payload, graph: GraphRecord): Scene {
+  const wiring = useMemo(() => wire(graph), [graph]);
+  const [state, change] = useAddress(payload.circuits[0]!.label);
+  const comparison = compared(payload.circuits, state);
+  const { from, to } = comparison;
+  const [pair, failed] = usePair(wiring, from, to);
+  const focus = useMemo(() => makeFocus(), []);
+  const named = wiring.nodes.findIndex((node) => node.name === state.node);
+  const held = named >= 0 ? named : null;
+  useLayoutEffect(() => focus.hold(held), [focus, held]);
+  const onHold = useCallback(
+    (node: number | null) => change({ node: node === null ? null : wiring.nodes[node]!.name }),
+    [change, wiring],
+  );
+  const words = useMemo(() => wordsFor({ from, to }), [from, to]);
+  const found = useMemo(() => new Set(findNodes(wiring, state.find)), [wiring, state.find]);
+  const whole = isWhole(comparison);
+  const { edges: tested, roles: told } = payload.tables;
+  const tests = useMemo(() => byEdge(whole ? tested : null, to.label), [tested, whole, to.label]);
+  const roles = useMemo(() => byHead(words.later ? told : null, to.label), [told, words, to.label]);
+  return {
+    ...{ wiring, comparison, words, pair, failed, found, focus, held, onHold, tests, roles, state, change },
+    ...useEdges(wiring, pair),
+  };
+}
+
+/** What follows from the two circuits alone. */
+function useEdges(wiring: Wiring, pair: Pair | null): Pick<Scene, "edges" | "own" | "statuses" | "pathOf"> {
+  return useMemo(() => {
+    const edges = pair ? changedEdges(wiring, pair.before, pair.after) : [];
+    const own = edgesByNode(wiring, edges);
+    const statuses = nodeStatus(wiring, edges);
+    const ways: Partial<Record<Side, (node: number) => Path | null>> = {}; // found when first asked for
+    const pathOf = (node: number) => {
+      const side = statuses[node] === "removed" ? "before" : "after";
+      return (ways[side] ??= widestPaths(wiring, own, side))(node);
+    };
+    return { edges, own, statuses, pathOf };
+  }, [wiring, pair]);
+}
+
+/** How an edge is found among the tests. */
+export function testKey(wiring: Wiring, { source, reader }: { source: number; reader: number }): string {
+  return `${wiring.nodes[source]!.name} ${wiring.readers[reader]!.name}`;
+}
+
+function byEdge(rows: EdgeRow[] | null, label: string): ReadonlyMap<string, EdgeRow> {
+  const own = (rows ?? []).filter((row) => row.label === label);
+  return new Map(own.map((row) => [`${row.source} ${row.destination}`, row]));
+}
+
+function byHead(rows: HeadRoleRow[] | null, label: string): ReadonlyMap<string, HeadRoleRow> {
+  const own = (rows ?? []).filter((row) => row.label === label);
+  return new Map(own.map((row) => [row.head, row]));
+}
