@@ -15,7 +15,7 @@
 | eva | LoRA with ranks and first directions from the training rows | rank |
 | truncated | LoRA at four times the rank, cut down to it | rank |
 
-GRPO and RLOO are not among them: they are no way to tune weights but another loss.
+GRPO and RLOO are not among them: they are no way to tune weights but another loss (`reinforce`).
 """
 
 from collections.abc import Collection

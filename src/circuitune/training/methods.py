@@ -13,7 +13,7 @@ MethodName = Literal["full", "lora", "rslora", "dora", "lora+", "ia3", "adalora"
 """The ways to fine-tune; `tuning` says what each does."""
 
 Reinforcement = Literal["grpo", "rloo"]
-"""The ways to train an adapter on rewards; `reinforce` has them."""
+"""The ways to train an adapter on rewards; `reinforce` says what each does."""
 
 PLANNED = ("lora", "rslora", "dora", "lora+")
 """Methods that take one rank or a rank plan."""
