@@ -77,7 +77,7 @@ BAD: dict[str, tuple[Change, str]] = {
         lambda study, registered: study["runs"][0].update(training={"epochs": 7}),
         "training of run add_sub is not as registered (epochs is 7 instead of 1)",
     ),
-    "another rank": (lambda study, registered: study["tuning"].update(rank=4), "tuning.rank of run add_sub"),
+    "another rank": (lambda study, registered: study["tuning"].update(rank=4), "tuning of run add_sub"),
     "another circuit": (lambda study, registered: study["discovery"].update(share=0.1), "share is 0.1 instead of"),
     "another seed": (lambda study, registered: study["tuning"].update(seeds=[0, 7]), "seed 7 of run add_sub"),
     "another study": (lambda study, registered: registered.update(study="huge"), "its registration is of huge"),
@@ -95,7 +95,7 @@ BAD: dict[str, tuple[Change, str]] = {
     ),
     "composition of nothing": (
         lambda study, registered: registered["hypotheses"]["ratio"].update(measure="composition"),
-        "hypothesis ratio is of composition, and no task has one",
+        "hypothesis ratio is of composition, and no task has what that needs",
     ),
     "tasks that are no mapping": (lambda study, registered: registered.update(tasks=[1]), "field tasks"),
 }

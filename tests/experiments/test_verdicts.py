@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from circuitune.core.chance_records import TunedCompositionRow
-from circuitune.core.records import ChangeRow, FaithfulnessRow, TransitionRow
+from circuitune.core.records import ChangeRow, FaithfulnessRow, MethodRow, TransitionRow
 from circuitune.core.study_records import ClaimRow
 from circuitune.experiments.registration import Registration
 from circuitune.experiments.verdicts import Tables, bca, holm, judge, sign_flip
@@ -30,16 +30,19 @@ def registration(measure: str, role: str = "primary", seeds: int = 10, resamples
         "against": "What it is held against.",
         "smallest": SMALLEST,
         **({"bar": 0.8} if measure == "faithfulness" else {}),
+        **({"arm": "circuitlora", "rival": "base"} if measure == "accuracy" else {}),
     }
+    contest = {"seeds": list(range(seeds)), "rank": 1, "critical_rank": 2, "random_draws": 1, "rivals": ["base"]}
+    contested = {"contest": contest} if measure == "accuracy" else {}
     return Registration.model_validate(
         {
             "study": "simulated",
             "question": "Is it more?",
             "model": "none",
-            "tuning": {"rank": 2, "seeds": list(range(seeds))},
+            "tuning": None if contested else {"rank": 2, "seeds": list(range(seeds))},
             "discovery": {},
-            "tasks": {task: {"data": {"task": task}, "training": SETTINGS} for task in TASKS}
-            | {"two": {"data": {"task": "two"}, "training": SETTINGS, "composition": COMPOSED}},
+            "tasks": {task: {"data": {"task": task}, "training": SETTINGS, **contested} for task in TASKS}
+            | {"two": {"data": {"task": "two"}, "training": SETTINGS, "composition": COMPOSED, **contested}},
             "hypotheses": {"it": hypothesis},
             "rule": {"level": 0.95, "alpha": 0.05, "seeds": 8, "tasks": 3, "resamples": resamples},
         }
@@ -157,6 +160,36 @@ def composition(unions: Sequence[float | None], parts: Sequence[float], random: 
     return Tables(0.05, (), (), (), rows)
 
 
+def contest(ours: Sequence[float], rival: Sequence[float]) -> Tables:
+    """A contest in which CircuitLoRA and the base circuit's layers are this good, by seed; uniform LoRA is not."""
+    rows = [
+        MethodRow(
+            arm=arm,
+            draw=0,
+            seed=seed,
+            layers="",
+            rank=1,
+            critical_rank=2,
+            parameters=10,
+            planned=10,
+            peak=10,
+            learning_rate=0.1,
+            steps=1,
+            allocation_flops=0,
+            training_flops=1,
+            before=0.0,
+            examples=10,
+            accuracy=value,
+            low=value,
+            high=value,
+            loss=None,
+        )
+        for arm, values in (("circuitlora", ours), ("base", rival), ("uniform", [-9.0] * len(ours)))
+        for seed, value in enumerate(values)
+    ]
+    return Tables(0.05, methods=rows)
+
+
 def noisy(measure: str, effect: float, seed: int, seeds: int = 10, noise: float = 0.1) -> dict[str, Tables]:
     """A study in which every task exceeds its null by ``effect``, but for noise that each seed of it has."""
     rng = np.random.default_rng(seed)
@@ -167,6 +200,10 @@ def noisy(measure: str, effect: float, seed: int, seeds: int = 10, noise: float 
         elif measure == "slowing":
             first, second = 0.5 + noise * rng.standard_normal((2, seeds))
             tables[task] = transitions([(a + effect, b) for a, b in zip(first, second, strict=True)])
+        elif measure == "accuracy":  # a seed makes both better or worse: a test that does not pair them sees nothing
+            shared, ours, rival = rng.standard_normal((3, seeds))
+            common = 0.5 + 3 * noise * shared
+            tables[task] = contest((common + effect + noise * ours).tolist(), (common + noise * rival).tolist())
         else:  # each comparison of two seeds has the noise of both
             own, other = noise * rng.standard_normal((2, seeds))
             values = [3 + effect + float(e) for e in other]
@@ -178,14 +215,14 @@ def claim(measure: str, tables: dict[str, Tables], **settings: int | str) -> Cla
     return judge(registration(measure, **settings), tables).claims[0]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("measure", ["faithfulness", "ratio", "slowing"])
+@pytest.mark.parametrize("measure", ["faithfulness", "ratio", "slowing", "accuracy"])
 def test_a_known_effect_is_supported(measure: str):
     found = claim(measure, noisy(measure, 1.0, seed=1))
     assert (found.outcome, found.final, found.above) == ("supported", True, 4)
     assert "supported; the effect exceeds its null on 4 of four tasks." in found.sentence
 
 
-@pytest.mark.parametrize("measure", ["faithfulness", "ratio", "slowing"])
+@pytest.mark.parametrize("measure", ["faithfulness", "ratio", "slowing", "accuracy"])
 def test_no_effect_is_not_supported_where_it_is_surely_small(measure: str):
     found = claim(measure, noisy(measure, 0.0, seed=1))
     assert found.outcome == "not supported"
@@ -229,7 +266,7 @@ def test_a_union_no_better_than_one_part_is_not_supported_and_an_undefined_one_i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("measure", ["ratio", "slowing"])
+@pytest.mark.parametrize("measure", ["ratio", "slowing", "accuracy"])
 def test_pure_noise_is_hardly_ever_called_supported(measure: str):
     """For the ratio: nulls of seeds share comparisons; taken as independent single tasks would err far more often."""
     plan = registration(measure, resamples=1000)

@@ -100,7 +100,12 @@ export interface MethodRow {
   critical_rank: number;
   parameters: number;
   planned: number;
+  peak: number;
+  learning_rate: number;
   steps: number;
+  allocation_flops: number;
+  training_flops: number;
+  before: number;
   examples: number;
   accuracy: number;
   low: number;

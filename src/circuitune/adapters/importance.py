@@ -164,6 +164,18 @@ class ModuleImportance:
         places = {name: float(place + 1) for place, name in enumerate(self.top(len(self.values)))}
         return replace(self, values={name: places[name] for name in self.values}, rule=f"{self.rule}, reversed")
 
+    def by_layer(self, model: Model) -> Importance:
+        """The sum over the modules of each layer.
+
+        Raises:
+            InputError: the importance is of other modules than the model's.
+        """
+        modules = linear_modules(model)
+        totals = [0.0] * (1 + max(module.layer for module in modules.values()))
+        for module, value in zip(modules.values(), self.per_module(modules), strict=True):
+            totals[module.layer] += value
+        return Importance(tuple(totals), f"{self.rule}, by layer")
+
     @classmethod
     def from_scores(
         cls, model: Model, before: EdgeScores, after: EdgeScores | None = None, rule: str | None = None

@@ -7,6 +7,8 @@ from circuitune.cli.output import say, show, table
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
+    from circuitune.experiments.run import Watch
+    from circuitune.experiments.specs import JobSpec
     from circuitune.experiments.study import Part, Study
 
 
@@ -39,7 +41,8 @@ def sweep(
     dry_run: bool
         Say what would be done, how long it takes and what the finished runs show; write nothing.
     export: Path
-        Also copy the verdicts and the small tables to this folder.
+        Also copy the verdicts and the small tables to this folder, and of a contest every job as it ends: where the
+        folder of the study is gone, the sweep goes on from there.
     """
     from circuitune.experiments.study import load_study, prepare
 
@@ -59,15 +62,12 @@ def sweep(
         _show(read, [part for part in parts if part.finished])
         return
     say(foreseen)
-    done = _do(read, parts, folder, jobs)
-    if export is not None:
-        _export(read, done, export)
-    _show(read, done)
+    _show(read, _do(read, parts, folder, jobs, export))
 
 
-def _do(study: "Study", parts: "tuple[Part, ...]", folder: Path, workers: int) -> "list[Part]":
-    """Do every run; the study's tables are written anew after each."""
-    from circuitune.cli.progress import Bars
+def _do(study: "Study", parts: "tuple[Part, ...]", folder: Path, workers: int, exported: Path | None) -> "list[Part]":
+    """Do every run; the study's tables, and what is exported, are written anew after each."""
+    from circuitune.experiments.ledger import LEDGER
     from circuitune.experiments.run import conduct
     from circuitune.experiments.study import RESULTS, judged, write_results
     from circuitune.report import build
@@ -75,10 +75,28 @@ def _do(study: "Study", parts: "tuple[Part, ...]", folder: Path, workers: int) -
     done: list[Part] = []
     for part in parts:
         say(f"Run {part.name} ({len(done) + 1} of {len(parts)}) in {part.folder} ...")
-        build(conduct(part.frozen, part.folder, workers, lambda specs, size: Bars(specs, size, workers)).folder)
+        ledger = exported / part.name / LEDGER if exported and part.frozen.recipe.contest else None
+        build(conduct(part.frozen, part.folder, workers, _watch(part, workers, ledger), ledger).folder)
         done.append(part)
         write_results(study, judged(study, done), folder / RESULTS)
+        if exported is not None:
+            _export(study, done, exported)
     return done
+
+
+def _watch(part: "Part", workers: int, ledger: Path | None) -> "Watch":
+    """Shows the jobs; every one that ends is entered in the ledger."""
+    from circuitune.cli.progress import Bars
+    from circuitune.experiments.ledger import keep
+    from circuitune.experiments.store import Run
+
+    class Kept(Bars):
+        def finished(self, spec: "JobSpec", seconds: float | None) -> None:
+            super().finished(spec, seconds)
+            if ledger is not None and seconds is not None:
+                keep(Run(part.folder), part.jobs.jobs, ledger)
+
+    return lambda specs, size: Kept(specs, size, workers)
 
 
 def _foreseen(parts: "tuple[Part, ...]", workers: int) -> str:

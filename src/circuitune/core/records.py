@@ -174,7 +174,9 @@ class MethodRow(Record):
 
     ``draw`` numbers the random draws (0 elsewhere); ``layers`` holds the high-rank layers joined by spaces
     ("" for uniform); ``planned`` and ``parameters`` are the planned and the actual count of trainable
-    parameters.
+    parameters, ``peak`` the most that were trained at once. ``allocation_flops`` are spent on choosing the ranks
+    (phase 1, circuits, a gradient), ``training_flops`` on the training itself; without evaluation. ``before`` is the
+    accuracy before the first step, the rest of the row is about the last.
     """
 
     arm: str
@@ -185,12 +187,40 @@ class MethodRow(Record):
     critical_rank: int
     parameters: int
     planned: int
+    peak: int
+    learning_rate: float
     steps: int
+    allocation_flops: int
+    training_flops: int
+    before: float
     examples: int
     accuracy: float
     low: float
     high: float
     loss: float | None
+
+
+class RateRow(Record):
+    """rates.csv: validation accuracy of one arm at one learning rate; ``chosen`` is the best on average."""
+
+    arm: str
+    learning_rate: float
+    seed: int
+    examples: int
+    accuracy: float
+    chosen: bool
+
+
+class KeptRow(Record):
+    """kept.csv: accuracy on another task, of the base model and after a fine-tuning of the contest."""
+
+    arm: str
+    draw: int
+    seed: int
+    task: str
+    examples: int
+    before: float
+    after: float
 
 
 # ---- documents: one JSON file each ----
@@ -293,6 +323,31 @@ class RankPlanRecord(Record):
     parameters: int
     importance: ImportanceRecord | None
     provenance: dict[str, str | int | float]
+
+
+class TrainedRecord(Record):
+    """trained.json: how a fine-tuning was done, and what it cost.
+
+    ``parameters`` were trained at the most, ``saved`` of them are in the last checkpoint. Floating-point operations
+    by torch's counter: ``training_flops`` of all steps, ``step_flops`` of one, ``allocation_flops`` of all that was
+    needed to know the ranks.
+    """
+
+    format: Literal[1] = 1
+    learning_rate: float
+    steps: int
+    parameters: int
+    saved: int
+    step_flops: int
+    training_flops: int
+    allocation_flops: int
+
+
+class ComputeRecord(Record):
+    """compute.json: floating-point operations of finding the scores of one checkpoint."""
+
+    format: Literal[1] = 1
+    attribution_flops: int
 
 
 class EnvironmentRecord(Record):

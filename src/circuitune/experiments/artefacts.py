@@ -20,6 +20,7 @@ from circuitune.experiments.specs import (
     JobSpec,
     RobustnessSpec,
     TrainSpec,
+    tries,
 )
 from circuitune.experiments.store import JobFolder
 from circuitune.models.encoding import EncodedPairs, encode
@@ -30,6 +31,8 @@ PLAN = "circuit_plan.json"
 PAIRS = "pairs.json"
 ANALYSIS = "analysis.json"
 COMPOSITION = "composition.json"
+TRAINED = "trained.json"
+COMPUTE = "compute.json"
 
 HALF_MEMORY = BUDGET // 2
 """Bytes that the engine may take above the model where the scores of every pair are held beside it."""
@@ -38,7 +41,8 @@ HALF_MEMORY = BUDGET // 2
 def row_label(spec: TrainSpec | DiscoverSpec | AnalyseSpec | RobustnessSpec | ComposeSpec) -> str:
     """The name of a fine-tuning in the tables, such as ``tune seed 0`` or ``random 2 seed 0``."""
     draw = f" {spec.ranks.draw}" if isinstance(spec, TrainSpec) and spec.arm == "random" else ""
-    return f"{spec.arm}{draw} seed {spec.seed}"
+    rate = f" rate {spec.training.learning_rate:g}" if isinstance(spec, TrainSpec) and tries(spec) else ""
+    return f"{spec.arm}{draw} seed {spec.seed}{rate}"
 
 
 def step_of(path: Path) -> int:

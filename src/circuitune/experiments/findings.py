@@ -6,7 +6,7 @@ A sentence is computed from rows alone, so that a run whose change is no larger 
 from collections.abc import Sequence
 from math import hypot
 from statistics import fmean
-from typing import Literal
+from typing import Literal, cast
 
 from circuitune.core.records import (
     AccuracyRow,
@@ -18,6 +18,7 @@ from circuitune.core.records import (
     MethodRow,
 )
 from circuitune.core.statistics import Interval, t_interval
+from circuitune.experiments.specs import TITLES, Arm
 
 ENOUGH_SEEDS = 8
 """From here on seeds can carry a test (design, section 6)."""
@@ -270,6 +271,24 @@ def against_random(rows: Sequence[MethodRow]) -> str:
         f"With the same number of layers drawn at random it was {fmean(draws):.1%} on average ({span(draws)}): "
         f"CircuitLoRA is above {below} of the {len(draws)}."
     )
+
+
+def rivals(rows: Sequence[MethodRow]) -> str | None:
+    """Every further arm beside uniform LoRA, best first; None where there is none."""
+    uniform = {row.seed: row.accuracy for row in _arm(rows, "uniform")}
+    others = [
+        arm for arm in dict.fromkeys(row.arm for row in rows) if arm not in ("circuitlora", "uniform", "random")
+    ]
+    said: list[tuple[float, str]] = []
+    for arm in others:
+        gaps = [row.accuracy - uniform[row.seed] for row in _arm(rows, arm)]
+        interval = t_interval(gaps)
+        span = f" ({_points(interval.low, interval.high)})" if isinstance(interval, Interval) else ""
+        said.append((fmean(gaps), f"{TITLES[cast(Arm, arm)]} {100 * fmean(gaps):+.1f}{span}"))
+    if not said:
+        return None
+    ordered = "; ".join(text for _, text in sorted(said, key=lambda item: -item[0]))
+    return f"Beside uniform LoRA, in points (95 % interval over seeds): {ordered}."
 
 
 def seed_caution(rows: Sequence[MethodRow]) -> str:

@@ -6,14 +6,14 @@ hash covers.
 """
 
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
+from torch.utils.flop_counter import FlopCounterMode
 
 from circuitune import __version__
-from circuitune.adapters.allocation import RankPlan, rank_plan
 from circuitune.circuits.faithfulness import Faithfulness, evaluate
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.atomic import write_json
@@ -22,6 +22,7 @@ from circuitune.core.environment import describe
 from circuitune.core.locking import locked
 from circuitune.core.manifest import ENVIRONMENT, complete
 from circuitune.core.records import (
+    ComputeRecord,
     ExampleRecord,
     FaithfulnessRow,
     LeftOutRecord,
@@ -29,25 +30,31 @@ from circuitune.core.records import (
     read_record,
 )
 from circuitune.experiments.analysis import analyse
-from circuitune.experiments.artefacts import PAIRS, PLAN, by_step, encoded, load, opened, row_label, scored, step_of
+from circuitune.experiments.artefacts import (
+    COMPUTE,
+    PAIRS,
+    by_step,
+    encoded,
+    load,
+    opened,
+    row_label,
+    scored,
+    step_of,
+)
 from circuitune.experiments.generality import composition, robustness
-from circuitune.experiments.inputs import Model, critical_count, metric_for, prepare, size_of
+from circuitune.experiments.inputs import Model, metric_for, prepare, size_of
 from circuitune.experiments.specs import (
     AnalyseSpec,
     DiscoverSpec,
     JobSpec,
     PairsSpec,
-    RankSpec,
     RobustnessSpec,
     TrainSpec,
 )
 from circuitune.experiments.store import JobFolder
-from circuitune.models.anatomy import anatomy_of
+from circuitune.experiments.tuned import train
 from circuitune.models.encoding import EncodedPairs
 from circuitune.tasks.pairs import PairSet
-from circuitune.training.catalogue import tuning
-from circuitune.training.finetune import finetune
-from circuitune.training.methods import PLANNED, RANKED, TrainingSettings
 
 PARTS = ("train", "circuit", "validation", "test")
 
@@ -116,57 +123,6 @@ def make_pairs(job: JobFolder, spec: PairsSpec) -> None:
     write_json(job.folder / PAIRS, record)
 
 
-def train(job: JobFolder, spec: TrainSpec) -> None:
-    """One fine-tuning: the rank plan, checkpoints, and accuracy at each, on validation or (stage report) test."""
-    model, tokenizer = load(job, spec)
-    plan = _ranks(job, spec, model) if spec.method in PLANNED else None
-    if plan is not None:
-        plan.save(job.folder / PLAN)
-    rank = spec.ranks.rank if spec.method in RANKED else None
-    part = "validation" if spec.stage == "tune" else "test"
-    settings = spec.training.model_dump(exclude={"rows", "test_rows"})
-    finetune(
-        model,
-        tokenizer,
-        job.pairs("train"),
-        TrainingSettings(**settings),
-        config=tuning(spec.method, model, plan=plan, rank=rank),
-        folder=job.folder,
-        evaluate={part: job.pairs(part)},
-        seed=spec.seed,
-        label=row_label(spec),
-        arm=spec.arm,
-    )
-
-
-def _ranks(job: JobFolder, spec: TrainSpec, model: PreTrainedModel) -> RankPlan:
-    ranks = spec.ranks
-    if ranks.kind == "uniform":
-        return RankPlan.uniform(model, rank=ranks.rank)
-    count = critical_count(ranks.critical_layers, anatomy_of(model).layers)
-    assert ranks.critical_rank is not None
-    if ranks.kind == "random":
-        draw = 1000 * spec.seed + ranks.draw
-        return RankPlan.random_layers(model, count, ranks.rank, ranks.critical_rank, draw)
-    plan = _circuit_plan(job, ranks, count, model)
-    return plan if ranks.kind == "circuit" else RankPlan.uniform(model, parameters=plan.parameters(model))
-
-
-def _circuit_plan(job: JobFolder, ranks: RankSpec, count: int, model: PreTrainedModel) -> RankPlan:
-    """The study's plan: from the circuits before and after phase 1."""
-    paths = by_step(job.input("circuits").folder / "scores")
-    return rank_plan(
-        EdgeScores.load(paths[0]),
-        EdgeScores.load(paths[-1]),
-        rank=ranks.rank,
-        critical_rank=ranks.critical_rank or 0,
-        critical_layers=count,
-        rule=ranks.rule,
-        gate="off",  # a contest compares what the rule says, not what one would dare
-        model=model,
-    )
-
-
 def discover(job: JobFolder, spec: DiscoverSpec) -> None:
     """Scores, circuit and faithfulness at every checkpoint of the training job, on pairs it was not trained on."""
     base, tokenizer = load(job, spec)
@@ -175,10 +131,13 @@ def discover(job: JobFolder, spec: DiscoverSpec) -> None:
     inputs = encoded(job, "circuit", settings.pairs, metric, tokenizer)
     held_out = encoded(job, settings.part, settings.evaluation_pairs, metric, tokenizer)
     rows: list[FaithfulnessRow] = []
+    counter = FlopCounterMode(display=False)
     checkpoints = by_step(job.input("training").folder / "checkpoints")
     for checkpoint in checkpoints:
         with opened(base, checkpoint) as model:
-            scores = _scores(spec, step_of(checkpoint), model, inputs, metric)
+            first = spec.arm == "phase1" and checkpoint == checkpoints[0]  # a contest wants to know what it costs
+            with counter if first else nullcontext():
+                scores = _scores(spec, step_of(checkpoint), model, inputs, metric)
             cuts = [scores.top(share) for share in settings.sizes]
             results = evaluate(model, held_out, cuts, metric=metric)
         scores.save(job.folder / "scores" / f"{checkpoint.name}.safetensors")
@@ -188,6 +147,8 @@ def discover(job: JobFolder, spec: DiscoverSpec) -> None:
         ]
         scores.top(settings.share).save(job.folder / "circuits" / f"{checkpoint.name}.safetensors")
     write_rows(job.folder / "faithfulness.csv", rows, FaithfulnessRow)
+    if spec.arm == "phase1":
+        write_json(job.folder / COMPUTE, ComputeRecord(attribution_flops=counter.get_total_flops()))
 
 
 def _scores(spec: DiscoverSpec, step: int, model: Model, inputs: EncodedPairs, metric: str) -> EdgeScores:

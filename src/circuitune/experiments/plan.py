@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from circuitune.experiments.arms import COUNTED, Entry, entries
 from circuitune.experiments.recipe import ContestRecipe, DataRecipe, Recipe
 from circuitune.experiments.specs import (
     AnalyseSpec,
@@ -18,6 +19,7 @@ from circuitune.experiments.specs import (
     TrainSpec,
     folder_name,
     pairs_role,
+    rate_role,
 )
 from circuitune.training.methods import MethodName
 
@@ -35,6 +37,7 @@ class Plan:
     compositions: tuple[ComposeSpec, ...]
     phase1: tuple[TrainSpec, ...]
     phase1_circuits: tuple[DiscoverSpec, ...]
+    tried: tuple[TrainSpec, ...]
     methods: tuple[TrainSpec, ...]
 
     @property
@@ -46,6 +49,7 @@ class Plan:
             *self.phase1,
             *self.tuning,
             *self.phase1_circuits,
+            *self.tried,
             *self.methods,
             *self.tuning_circuits,
             *self.analyses,
@@ -58,34 +62,23 @@ def plan(recipe: Recipe, model: ModelRef) -> Plan:
     """All jobs of a recipe for a model; the same recipe and model always give the same folder names."""
     training = recipe.training
     pairs = _pairs(recipe, model, "pairs", recipe.data, rows=training.rows, test_rows=training.test_rows)
-    rank, own_rate = recipe.tuning.rank, recipe.tuning.learning_rate
-    tuned = recipe if own_rate is None else _with_rate(recipe, own_rate)
-    uniform = RankSpec(kind="none", rank=0) if rank is None else RankSpec(kind="uniform", rank=rank)
-    tuning = tuple(
-        _train(tuned, model, pairs, "tune", seed, uniform, method=recipe.tuning.method)
-        for seed in recipe.tuning.seeds
-    )
-    contest = recipe.contest
-    phase1 = tuple(_phase1(recipe, model, pairs, contest)) if contest else ()
-    phase1_circuits = tuple(_discover(recipe, model, pairs, job) for job in phase1)
-    methods = tuple(
-        _train(recipe, model, pairs, arm, job.seed, ranks, circuits)
-        for job, circuits in zip(phase1, phase1_circuits, strict=True)
-        for arm, ranks in (_arms(contest) if contest else ())
-    )
-    circuits = tuple(_discover(recipe, model, pairs, job) for job in tuning)
-    analyses = tuple(_analyse(recipe, model, pairs, job) for job in tuning)
     others = {name: _pairs(recipe, model, f"pairs-{name}", data) for name, data in recipe.other_data.items()}
+    tuning = tuple(_tuning(recipe, model, pairs))
+    circuits = tuple(_discover(recipe, model, pairs, job) for job in tuning)
+    phase1 = tuple(_phase1(recipe, model, pairs))
+    phase1_circuits = tuple(_discover(recipe, model, pairs, job) for job in phase1)
+    tried, methods = _contest(recipe, model, pairs, others, phase1, phase1_circuits)
     return Plan(
         pairs=pairs,
         tuning=tuning,
         tuning_circuits=circuits,
-        analyses=analyses,
+        analyses=tuple(_analyse(recipe, model, pairs, job) for job in tuning),
         robustness=tuple(_robustness(recipe, model, pairs, tuning)),
         other_pairs=tuple(others.values()),
         compositions=tuple(_compositions(recipe, model, pairs, others, circuits)),
         phase1=phase1,
         phase1_circuits=phase1_circuits,
+        tried=tried,
         methods=methods,
     )
 
@@ -116,47 +109,123 @@ def _pairs(
     )
 
 
-def _phase1(recipe: Recipe, model: ModelRef, pairs: PairsSpec, contest: ContestRecipe) -> Iterator[TrainSpec]:
+def _tuning(recipe: Recipe, model: ModelRef, pairs: PairsSpec) -> Iterator[TrainSpec]:
+    """The fine-tunings whose circuits are followed."""
+    how = recipe.tuning
+    if how is None:
+        return
+    own = recipe if how.learning_rate is None else _with_rate(recipe, how.learning_rate)
+    ranks = RankSpec(kind="none", rank=0) if how.rank is None else RankSpec(kind="uniform", rank=how.rank)
+    for seed in how.seeds:
+        yield _train(own, model, {"pairs": folder_name(pairs)}, "tune", seed, ranks, method=how.method)
+
+
+def _phase1(recipe: Recipe, model: ModelRef, pairs: PairsSpec) -> Iterator[TrainSpec]:
     """The short fine-tunings whose circuits choose the layers, one per seed of the contest."""
+    contest = recipe.contest
+    if contest is None:
+        return
     ranks = RankSpec(kind="uniform", rank=contest.phase1_rank)
     training = recipe.training.model_copy(update={"epochs": contest.phase1_epochs})
     short = recipe.model_copy(update={"training": training})
-    return (_train(short, model, pairs, "phase1", seed, ranks) for seed in contest.seeds)
+    for seed in (*contest.tried_seeds, *contest.seeds):
+        yield _train(short, model, {"pairs": folder_name(pairs)}, "phase1", seed, ranks)
 
 
-def _arms(contest: ContestRecipe) -> list[tuple[Arm, RankSpec]]:
-    """CircuitLoRA, its uniform rival of equal size, and the random draws."""
-    circuit = RankSpec(
-        kind="circuit",
-        rank=contest.rank,
-        critical_rank=contest.critical_rank,
-        critical_layers=contest.critical_layers,
-        rule=contest.rule,
-    )
-    draws = [circuit.model_copy(update={"kind": "random", "draw": n}) for n in range(contest.random_draws)]
-    matched = circuit.model_copy(update={"kind": "matched"})
-    return [("circuitlora", circuit), ("uniform", matched), *(("random", draw) for draw in draws)]
+def _contest(
+    recipe: Recipe,
+    model: ModelRef,
+    pairs: PairsSpec,
+    others: Mapping[str, PairsSpec],
+    phase1: Sequence[TrainSpec],
+    circuits: Sequence[DiscoverSpec],
+) -> tuple[tuple[TrainSpec, ...], tuple[TrainSpec, ...]]:
+    """The jobs that try learning rates, then those whose accuracy on the test split counts."""
+    contest = recipe.contest
+    if contest is None:
+        return (), ()
+    found = {job.seed: (job, maps) for job, maps in zip(phase1, circuits, strict=True)}
+    tried: list[TrainSpec] = []
+    methods: list[TrainSpec] = []
+    for entry in entries(contest):
+        own = _tried(recipe, model, pairs, contest, entry, found, tried)
+        rates = {rate_role(job.training.learning_rate, job.seed): folder_name(job) for job in own}
+        named = {pairs_role(name): folder_name(others[name]) for name in contest.kept} if contest.kept else {}
+        for seed in contest.seeds:
+            inputs = {**_inputs(pairs, entry, *found[seed], methods), **rates, **named}
+            job = _train(
+                recipe, model, inputs, entry.arm, seed, entry.ranks, method=entry.way.method, name=entry.name
+            )
+            changes = {
+                "twist": entry.way.twist,
+                "rates": _rates(contest, entry.arm),
+                "kept": tuple(contest.kept),
+                "kept_pairs": contest.kept_pairs if contest.kept else 0,
+            }
+            methods.append(job.model_copy(update=changes))
+        if entry.ranks.draw == 0:
+            tried += own
+    return tuple(tried), tuple(methods)
+
+
+def _rates(contest: ContestRecipe, arm: Arm) -> tuple[float, ...]:
+    """The learning rates that an arm chooses from."""
+    return next((rates for rival, rates in contest.own_rates.items() if rival == arm), contest.rates)
+
+
+def _tried(
+    recipe: Recipe,
+    model: ModelRef,
+    pairs: PairsSpec,
+    contest: ContestRecipe,
+    entry: Entry,
+    found: Mapping[int, tuple[TrainSpec, DiscoverSpec]],
+    before: Sequence[TrainSpec],
+) -> list[TrainSpec]:
+    """Every learning rate with every seed that they are chosen by; all random draws share those of the first."""
+    ranks = entry.ranks.model_copy(update={"draw": 0})
+    jobs: list[TrainSpec] = []
+    for rate in _rates(contest, entry.arm):
+        for seed in contest.tried_seeds:
+            inputs = _inputs(pairs, entry, *found[seed], before)
+            own = _with_rate(recipe, rate)
+            job = _train(own, model, inputs, entry.arm, seed, ranks, method=entry.way.method)
+            label = f"try-{entry.arm}-seed{seed}-rate{rate:g}"
+            jobs.append(job.model_copy(update={"label": label, "stage": "tune", "twist": entry.way.twist}))
+    return jobs
+
+
+def _inputs(
+    pairs: PairsSpec, entry: Entry, phase1: TrainSpec, circuits: DiscoverSpec, before: Sequence[TrainSpec]
+) -> dict[str, str]:
+    """What an arm's training reads; ``before`` are the jobs of the arms before it."""
+    inputs = {"pairs": folder_name(pairs)}
+    if entry.way.source in COUNTED:
+        inputs["circuits"] = folder_name(circuits)
+    if entry.way.source == "weights" or entry.way.twist == "warm":
+        inputs["phase1"] = folder_name(phase1)
+    if entry.way.twist == "longer":
+        rival = next(job for job in before if job.arm == "circuitlora" and job.seed == phase1.seed)
+        inputs["rival"] = folder_name(rival)
+    return inputs
 
 
 def _train(
     recipe: Recipe,
     model: ModelRef,
-    pairs: PairsSpec,
+    inputs: dict[str, str],
     arm: Arm,
     seed: int,
     ranks: RankSpec,
-    circuits: DiscoverSpec | None = None,
+    *,
     method: MethodName = "lora",
+    name: str | None = None,
 ) -> TrainSpec:
     training = recipe.training
     if arm != "tune":
         training = training.model_copy(update={"checkpoints": 1})
-    inputs = {"pairs": folder_name(pairs)}
-    if circuits is not None and ranks.kind in ("circuit", "matched"):
-        inputs["circuits"] = folder_name(circuits)
-    name = f"random{ranks.draw}" if arm == "random" else arm
     return TrainSpec(
-        label=f"train-{name}-seed{seed}",
+        label=f"train-{name or arm}-seed{seed}",
         stage="tune" if arm == "phase1" else "report",
         inputs=inputs,
         model=model,
@@ -230,7 +299,7 @@ def _compositions(
 ) -> Iterator[ComposeSpec]:
     if recipe.composition is None:
         return
-    named = {pairs_role(name): folder_name(spec) for name, spec in others.items()}
+    named = {pairs_role(name): folder_name(others[name]) for name in recipe.composed}
     for job in circuits:
         own = {"pairs": folder_name(pairs), "training": job.inputs["training"], "circuits": folder_name(job)}
         yield ComposeSpec(

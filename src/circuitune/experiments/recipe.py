@@ -29,6 +29,26 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)]
 
+Rate = Annotated[float, Field(gt=0)]
+Rival = Literal[
+    "compute",
+    "base",
+    "after",
+    "bottom",
+    "first",
+    "gradient",
+    "weights",
+    "mlp",
+    "modules",
+    "warm",
+    "faster",
+    "adalora",
+    "eva",
+    "truncated",
+    "full",
+]
+"""Ways to fine-tune that a contest may add; `arms` says what each is."""
+
 R = TypeVar("R", bound=Record)
 
 
@@ -158,13 +178,23 @@ class CompositionRecipe(Record):
 
 
 class ContestRecipe(Record):
-    """CircuitLoRA beside its rivals of equal size: uniform ranks, and critical layers drawn at random.
+    """CircuitLoRA beside its rivals of equal size: uniform ranks, critical layers drawn at random, and ``rivals``.
 
     ``critical_layers`` None takes the study's five of 24 layers in proportion, at least one. Phase 1 is a
     LoRA of rank ``phase1_rank``, tuned for ``phase1_epochs``.
+
+    Every arm takes the one of ``rates`` (or of its own in ``own_rates``) at which its mean accuracy over
+    ``rate_seeds`` is highest on the validation split; without rates all have the learning rate of the recipe's
+    training. Accuracy on ``kept`` tasks is measured before and after: what fine-tuning makes the model forget.
     """
 
     seeds: Seeds
+    rivals: tuple[Rival, ...] = ()
+    rates: tuple[Rate, ...] = ()
+    own_rates: dict[Rival, tuple[Rate, ...]] = Field(default_factory=dict[Rival, tuple[Rate, ...]])
+    rate_seeds: Seeds = (1000, 1001)
+    kept: dict[Name, DataRecipe] = Field(default_factory=dict[str, DataRecipe])
+    kept_pairs: int = Field(default=200, gt=0)
     rank: int = Field(gt=0)
     critical_rank: int = Field(gt=0)
     critical_layers: int | None = Field(default=None, gt=0)
@@ -179,12 +209,32 @@ class ContestRecipe(Record):
             raise ValueError("critical_rank must be larger than rank")
         return self
 
+    @model_validator(mode="after")
+    def _choices(self) -> "ContestRecipe":
+        if len(set(self.rivals)) < len(self.rivals):
+            raise ValueError("a rival comes twice")
+        if self.own_rates and not self.rates:
+            raise ValueError("own_rates are for some rivals what rates are for all; give rates too")
+        if odd := self.own_rates.keys() - set(self.rivals):
+            raise ValueError(f"own_rates names {min(odd)}, which is not among the rivals")
+        if "warm" in self.rivals and self.phase1_rank > self.rank:
+            raise ValueError("warm goes on from phase 1, so phase1_rank must not be larger than rank")
+        if self.rates and set(self.rate_seeds) & set(self.seeds):
+            raise ValueError("rate_seeds must be other seeds than the contest's")
+        return self
+
+    @property
+    def tried_seeds(self) -> tuple[int, ...]:
+        """Seeds of which the learning rates are chosen; none where they are given."""
+        return self.rate_seeds if self.rates else ()
+
 
 class Recipe(Record):
     """Everything a run does; two runs of equal recipes make equal artefacts.
 
     ``registration`` is the sha256 of the file in which a study said beforehand what it expects; ``contest`` None
-    leaves out phase 1 and the comparison of methods, ``robustness`` and ``composition`` None these two questions.
+    leaves out phase 1 and the comparison of methods, ``tuning`` None the fine-tunings whose circuits are followed,
+    ``robustness`` and ``composition`` None these two questions.
     """
 
     format: Literal[1] = 1
@@ -194,18 +244,39 @@ class Recipe(Record):
     revision: str | None = None
     data: DataRecipe
     training: TrainingRecipe
-    tuning: TuningRecipe
+    tuning: TuningRecipe | None
     discovery: DiscoveryRecipe
     analysis: AnalysisRecipe = AnalysisRecipe()
     robustness: RobustnessRecipe | None = None
     composition: CompositionRecipe | None = None
     contest: ContestRecipe | None = None
 
+    @model_validator(mode="after")
+    def _something(self) -> "Recipe":
+        if self.tuning is None:
+            if self.contest is None:
+                raise ValueError("tuning and contest are both left out: there is nothing to do")
+            if self.robustness is not None or self.composition is not None:
+                raise ValueError("robustness and composition look at the tuning, and there is none")
+        if twice := self.composed.keys() & self.kept.keys():
+            raise ValueError(f"{min(twice)} is named in composition and in contest.kept; give it two names")
+        return self
+
     @property
-    def other_data(self) -> dict[str, DataRecipe]:
-        """The data of the tasks beside the run's own, by name."""
+    def composed(self) -> dict[str, DataRecipe]:
+        """The data of the tasks that circuits are united of, by name."""
         composition = self.composition
         return {**composition.parts, **composition.unrelated} if composition else {}
+
+    @property
+    def kept(self) -> dict[str, DataRecipe]:
+        """The data of the tasks on which forgetting is measured, by name."""
+        return self.contest.kept if self.contest else {}
+
+    @property
+    def other_data(self) -> dict[str, DataRecipe]:
+        """The data of all tasks beside the run's own, by name."""
+        return {**self.composed, **self.kept}
 
     @property
     def critical_layers(self) -> int | None:

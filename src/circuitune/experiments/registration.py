@@ -13,10 +13,12 @@ from circuitune.core.manifest import sha256_bytes
 from circuitune.core.records import Record
 from circuitune.experiments.recipe import (
     CompositionRecipe,
+    ContestRecipe,
     DataRecipe,
     DiscoveryRecipe,
     Name,
     Recipe,
+    Rival,
     TrainingRecipe,
     TuningRecipe,
     anchored,
@@ -25,7 +27,11 @@ from circuitune.experiments.recipe import (
     validated,
 )
 
-Measure = Literal["faithfulness", "ratio", "edge_rate", "slowing", "composition"]
+Measure = Literal["faithfulness", "ratio", "edge_rate", "slowing", "composition", "accuracy"]
+
+
+Entrant = Literal["circuitlora", "uniform", "random"] | Rival
+"""Who takes part in a contest."""
 
 
 class Hypothesis(Record):
@@ -33,6 +39,7 @@ class Hypothesis(Record):
 
     ``primary`` hypotheses get a verdict, ``exploratory`` ones an interval alone. Effect and null of a measure are
     those of `experiments.verdicts`; ``effect`` and ``against`` say them in words. ``bar``: the null of faithfulness.
+    ``arm`` and ``rival``: of a contest, whose accuracy is held against whose.
     ``smallest``: a difference below it is too small to matter.
     """
 
@@ -44,11 +51,15 @@ class Hypothesis(Record):
     against: str
     smallest: float = Field(ge=0)
     bar: float | None = None
+    arm: Entrant | None = None
+    rival: Entrant | None = None
 
     @model_validator(mode="after")
     def _bar(self) -> "Hypothesis":
         if (self.bar is None) == (self.measure == "faithfulness"):
             raise ValueError("bar is the null of the measure faithfulness, and of no other")
+        if (self.measure == "accuracy") != (self.arm is not None and self.rival is not None):
+            raise ValueError("arm and rival belong to the measure accuracy, which needs both")
         return self
 
 
@@ -68,11 +79,12 @@ class Rule(Record):
 
 
 class TaskPlan(Record):
-    """How one task is made and trained on, and what it is composed of."""
+    """How one task is made and trained on, what it is composed of, and who takes part in its contest."""
 
     data: DataRecipe
     training: TrainingRecipe
     composition: CompositionRecipe | None = None
+    contest: ContestRecipe | None = None
 
 
 class Registration(Record):
@@ -82,7 +94,7 @@ class Registration(Record):
     study: Name
     question: str
     model: str
-    tuning: TuningRecipe
+    tuning: TuningRecipe | None = None
     discovery: DiscoveryRecipe
     tasks: Annotated[dict[Name, TaskPlan], Field(min_length=1)]
     hypotheses: Annotated[dict[str, Hypothesis], Field(min_length=1)]
@@ -95,13 +107,21 @@ class Registration(Record):
             raise ValueError(f"rule.tasks is {self.rule.tasks}, and there are {len(self.tasks)} tasks")
         for name, hypothesis in self.hypotheses.items():
             if not self.tasks_of(hypothesis):
-                raise ValueError(f"hypothesis {name} is of composition, and no task has one")
+                raise ValueError(f"hypothesis {name} is of {hypothesis.measure}, and no task has what that needs")
         return self
 
+    def seeds_of(self, task: str) -> tuple[int, ...]:
+        """The registered seeds of a task."""
+        return _seeds(self.tuning, self.tasks[task].contest)
+
     def tasks_of(self, hypothesis: Hypothesis) -> tuple[str, ...]:
-        """The tasks that a hypothesis speaks of: of composition, those that are composed; else all."""
-        composed = tuple(name for name, plan in self.tasks.items() if plan.composition is not None)
-        return composed if hypothesis.measure == "composition" else tuple(self.tasks)
+        """The tasks that a hypothesis speaks of: those that are composed, or have both rivals; else all."""
+        if hypothesis.measure == "composition":
+            return tuple(name for name, plan in self.tasks.items() if plan.composition is not None)
+        if hypothesis.measure == "accuracy":
+            wanted = {hypothesis.arm, hypothesis.rival}
+            return tuple(name for name, plan in self.tasks.items() if wanted <= _entrants(plan.contest))
+        return tuple(self.tasks)
 
 
 def load_registration(path: Path) -> tuple[Registration, str]:
@@ -139,16 +159,30 @@ def require_registered(registration: Registration, name: str, recipe: Recipe, wh
         ("data", recipe.data, plan.data),
         ("training", recipe.training, plan.training),
         ("composition", recipe.composition, plan.composition),
-        ("tuning.method", recipe.tuning.method, registration.tuning.method),
-        ("tuning.learning_rate", recipe.tuning.learning_rate, registration.tuning.learning_rate),
-        ("tuning.rank", recipe.tuning.rank, registration.tuning.rank),
+        ("tuning", _without_seeds(recipe.tuning), _without_seeds(registration.tuning)),
+        ("contest", _without_seeds(recipe.contest), _without_seeds(plan.contest)),
         ("discovery", recipe.discovery, registration.discovery),
     ):
         if own != expected:
             raise InputError(f"{what}: {field} of run {name} is not as registered ({_differing(own, expected)}).")
-    more = sorted(set(recipe.tuning.seeds) - set(registration.tuning.seeds))
+    more = sorted(set(_seeds(recipe.tuning, recipe.contest)) - set(registration.seeds_of(name)))
     if more:
         raise InputError(f"{what}: seed {more[0]} of run {name} is not registered; take seeds of the registration.")
+
+
+def _entrants(contest: ContestRecipe | None) -> set[Entrant | None]:
+    """The arms of a contest."""
+    return set() if contest is None else {"circuitlora", "uniform", "random", *contest.rivals}
+
+
+def _seeds(tuning: TuningRecipe | None, contest: ContestRecipe | None) -> tuple[int, ...]:
+    """What a study is paired by: the seeds of the tuning, or without one of the contest."""
+    return tuning.seeds if tuning else contest.seeds if contest else ()
+
+
+def _without_seeds(part: TuningRecipe | ContestRecipe | None) -> Record | None:
+    """The settings that a run may not change; its seeds may be fewer."""
+    return None if part is None else part.model_copy(update={"seeds": ()})
 
 
 def _differing(own: object, expected: object) -> str:

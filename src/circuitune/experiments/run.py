@@ -14,6 +14,7 @@ from circuitune.experiments.artefacts import PAIRS
 from circuitune.experiments.engines.local import Observer, run_jobs
 from circuitune.experiments.estimate import Size
 from circuitune.experiments.inputs import Frozen, recall, validate
+from circuitune.experiments.ledger import restore
 from circuitune.experiments.plan import Plan, plan
 from circuitune.experiments.specs import JobSpec
 from circuitune.experiments.store import Run, check_destination, create
@@ -24,11 +25,11 @@ Watch = Callable[[tuple[JobSpec, ...], Size], AbstractContextManager[Observer]]
 """Makes the observer of a run."""
 
 
-def conduct(frozen: Frozen, folder: Path, workers: int, watch: Watch) -> Run:
+def conduct(frozen: Frozen, folder: Path, workers: int, watch: Watch, ledger: Path | None = None) -> Run:
     """Do what is missing of the run, then make its tables and summary anew.
 
     Nothing is written before the inputs have been read and checked. ``watch`` is given all jobs and the sizes
-    that their time depends on.
+    that their time depends on. Jobs in the ``ledger`` count as done.
 
     Raises:
         InputError: something is wrong with the request or its inputs, or another process is at the same run.
@@ -38,6 +39,8 @@ def conduct(frozen: Frozen, folder: Path, workers: int, watch: Watch) -> Run:
     with locked(ensure_writable_folder(folder)):
         run = create(folder, frozen.recipe, frozen.files)
         run.prepare(jobs.jobs)
+        if ledger is not None:
+            restore(run, jobs.jobs, ledger)
         with watch(jobs.jobs, size) as observer:
             run_jobs(run, jobs.jobs, workers, observer)
         write_tables(run, jobs)

@@ -5,6 +5,7 @@ host. Inputs are named by folder, so their hashes are part of the spec and a cha
 every job below it a new folder.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from circuitune.experiments.recipe import (
     AnalysisRecipe,
     DataRecipe,
     DiscoveryRecipe,
+    Rival,
     RobustnessRecipe,
     TrainingRecipe,
 )
@@ -23,7 +25,23 @@ from circuitune.training.methods import MethodName
 NUMERICS = 3
 """Raised by hand whenever a change of the code changes any job's numbers: every job is then stale."""
 
-Arm = Literal["tune", "phase1", "circuitlora", "uniform", "random"]
+Arm = Literal["tune", "phase1", "circuitlora", "uniform", "random"] | Rival
+Source = Literal[
+    "none",
+    "uniform",
+    "matched",
+    "circuit",
+    "random",
+    "base",
+    "after",
+    "bottom",
+    "first",
+    "gradient",
+    "weights",
+    "mlp",
+    "modules",
+]
+Twist = Literal["none", "longer", "warm", "faster"]
 
 
 class ModelRef(Record):
@@ -36,12 +54,15 @@ class ModelRef(Record):
 class RankSpec(Record):
     """How the ranks are allocated.
 
-    ``uniform``: ``rank`` everywhere. ``circuit``: ``critical_rank`` in the layers that the circuits before
-    and after phase 1 choose by ``rule``, ``rank`` elsewhere. ``random``: in layers drawn with ``draw``.
-    ``matched``: uniform, with exactly the parameters of the two-level plan. ``none``: the method has no ranks.
+    ``uniform``: ``rank`` everywhere. ``circuit``: ``critical_rank`` in the layers that the circuits before and after
+    phase 1 choose by ``rule``, ``rank`` elsewhere. All others have as many parameters, or fewer by less than a rank
+    step. By layer: ``random`` (drawn with ``draw``), ``base`` and ``after`` (one circuit alone), ``bottom`` (the
+    least important), ``first`` (the lowest), ``gradient`` and ``weights`` (the largest gradient before, the largest
+    change of weights in phase 1). By module: ``matched`` (uniform), ``mlp`` (those of the MLPs, evenly), ``modules``
+    (from both circuits, by water-filling). ``none``: the method has no ranks.
     """
 
-    kind: Literal["uniform", "circuit", "random", "matched", "none"]
+    kind: Source
     rank: int
     critical_rank: int | None = None
     critical_layers: int | None = None
@@ -77,7 +98,13 @@ class PairsSpec(_Spec):
 
 
 class TrainSpec(_Spec):
-    """Fine-tune once. Inputs: ``pairs``, and ``circuits`` where the ranks come from circuits."""
+    """Fine-tune once. Inputs: ``pairs``; ``circuits`` and ``phase1`` where the ranks come from there.
+
+    ``twist``: ``longer`` spends on more steps what the job ``rival`` among the inputs spent on choosing its ranks;
+    ``warm`` starts as the model after phase 1; ``faster`` lets the critical layers learn twice as fast. ``rates`` are
+    learning rates of which the job takes that of the highest validation accuracy in the jobs that tried them (inputs
+    `rate_role`). ``kept`` are other tasks (inputs `pairs_role`) on which accuracy is measured too.
+    """
 
     kind: Literal["train"] = "train"
     model: ModelRef
@@ -86,6 +113,10 @@ class TrainSpec(_Spec):
     method: MethodName
     ranks: RankSpec
     training: TrainingRecipe
+    twist: Twist = "none"
+    rates: tuple[float, ...] = ()
+    kept: tuple[str, ...] = ()
+    kept_pairs: int = 0
 
 
 class DiscoverSpec(_Spec):
@@ -144,11 +175,46 @@ def pairs_role(name: str) -> str:
     return f"pairs-{name}"
 
 
+def rate_role(rate: float, seed: int) -> str:
+    """The role of a training that tried a learning rate among a job's inputs."""
+    return f"rate-{rate:g}-seed{seed}"
+
+
+LATER = ("registration", "twist", "rates", "kept", "kept_pairs")
+"""Fields that only some jobs set: left out of the hash elsewhere, so that a new one gives no other job a new name."""
+
+
 def folder_name(spec: JobSpec) -> str:
     """``<label>-<first 12 hexadecimal digits of the spec's SHA-256>``."""
-    # A run without a registration keeps the names it had before there were any.
-    unregistered = {"registration"} if spec.registration is None else set[str]()
-    return f"{spec.label}-{digest(spec.model_dump(mode='json', exclude=unregistered))[:12]}"
+    said = spec.model_dump(mode="json")
+    fields = type(spec).model_fields
+    unset = {name for name in LATER if name in fields and getattr(spec, name) == fields[name].default}
+    return f"{spec.label}-{digest({name: value for name, value in said.items() if name not in unset})[:12]}"
+
+
+TITLES: Mapping[Arm, str] = {
+    "tune": "tuning",
+    "phase1": "phase 1",
+    "circuitlora": "CircuitLoRA",
+    "uniform": "uniform LoRA",
+    "random": "random layers",
+    "compute": "uniform LoRA, equal compute",
+    "base": "base circuit alone",
+    "after": "circuit after alone",
+    "bottom": "least important layers",
+    "first": "first layers",
+    "gradient": "gradient probe",
+    "weights": "weight change",
+    "mlp": "MLPs only",
+    "modules": "by module, water-filling",
+    "warm": "CircuitLoRA, warm start",
+    "faster": "CircuitLoRA, critical layers faster",
+    "adalora": "AdaLoRA",
+    "eva": "EVA",
+    "truncated": "wide LoRA, truncated",
+    "full": "full fine-tuning",
+}
+"""Names of arms for people."""
 
 
 def title(spec: JobSpec) -> str:
@@ -156,13 +222,7 @@ def title(spec: JobSpec) -> str:
     if isinstance(spec, PairsSpec):
         other = spec.label.removeprefix("pairs").removeprefix("-")
         return f"pairs{f' of {other}' if other else ''}: read, check and split"
-    arm = {
-        "tune": "tuning",
-        "phase1": "phase 1",
-        "circuitlora": "CircuitLoRA",
-        "uniform": "uniform LoRA",
-        "random": "random layers",
-    }[spec.arm]
+    arm = TITLES[spec.arm]
     draw = f", draw {spec.ranks.draw}" if isinstance(spec, TrainSpec) and spec.arm == "random" else ""
     verb = {
         "train": "train",
@@ -171,4 +231,10 @@ def title(spec: JobSpec) -> str:
         "robustness": "robustness",
         "compose": "composition",
     }[spec.kind]
-    return f"{verb}: {arm}{draw}, seed {spec.seed}"
+    rate = f", rate {spec.training.learning_rate:g}" if isinstance(spec, TrainSpec) and tries(spec) else ""
+    return f"{verb}: {arm}{draw}, seed {spec.seed}{rate}"
+
+
+def tries(spec: TrainSpec) -> bool:
+    """Whether the job tries a learning rate for others."""
+    return spec.stage == "tune" and spec.arm != "phase1"

@@ -43,6 +43,8 @@ RESULTS = "study"
 VERDICTS = "verdicts.md"
 EXPORTED = ("accuracy", "faithfulness", "change", "transitions", "chance", "changed", "stability")
 """Tables of a run that are worth keeping beside the verdicts: small, and enough to reach them again."""
+CONTEST = ("methods", "critical_layers")
+"""The same of a contest."""
 
 
 class StudyFile(Record):
@@ -91,10 +93,16 @@ class Part:
     @property
     def exported(self) -> list[Path]:
         """The tables that `export` copies."""
-        recipe = self.frozen.recipe
-        robustness = ["robustness"] if recipe.robustness else []
-        composition = ["composition", "composition_overlap"] if recipe.composition else []
-        return [self.folder / "tables" / f"{name}.csv" for name in (*EXPORTED, *robustness, *composition)]
+        recipe, contest = self.frozen.recipe, self.frozen.recipe.contest
+        names = [
+            *(EXPORTED if recipe.tuning else ()),
+            *(("robustness",) if recipe.robustness else ()),
+            *(("composition", "composition_overlap") if recipe.composition else ()),
+            *(CONTEST if contest else ()),
+            *(("rates",) if contest and contest.rates else ()),
+            *(("kept",) if contest and contest.kept else ()),
+        ]
+        return [self.folder / "tables" / f"{name}.csv" for name in names]
 
     @property
     def finished(self) -> bool:

@@ -31,6 +31,11 @@ from circuitune.experiments.findings import count
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.store import Run
 
+_NULL_NOTE = (
+    "The null compares two fine-tunings of one recipe that differ by their seed: with few seeds a yardstick, not a "
+    "test."
+)
+
 
 def write_summary(run: Run, plan: Plan) -> None:
     """Write ``summary.json`` from the tables of a run."""
@@ -60,10 +65,21 @@ def summarise(run: Run, plan: Plan) -> SummaryRecord:
 
 def find(tables: Path, share: float) -> FindingsRecord:
     """What the tables in a folder show; ``share`` of the edges is the size of the run's circuits."""
-    faithfulness = read_rows(tables / "faithfulness.csv", FaithfulnessRow)
-    change = read_rows(tables / "change.csv", ChangeRow)
     method = read_rows(tables / "methods.csv", MethodRow)
     critical = read_rows(tables / "critical_layers.csv", CriticalRow)
+    found = _tuned(tables, share) if (tables / "change.csv").is_file() else FindingsRecord()
+    return found.model_copy(
+        update={
+            "where": [findings.critical(critical)] if critical else [],
+            "contest": _contest(method) if method else [],
+        }
+    )
+
+
+def _tuned(tables: Path, share: float) -> FindingsRecord:
+    """What the fine-tunings whose circuits were followed show."""
+    faithfulness = read_rows(tables / "faithfulness.csv", FaithfulnessRow)
+    change = read_rows(tables / "change.csv", ChangeRow)
     start = findings.start_caution(faithfulness, share)
     return FindingsRecord(
         training=[
@@ -74,8 +90,6 @@ def find(tables: Path, share: float) -> FindingsRecord:
         chance=chances(tables),
         robust=_robust(tables / "robustness.csv"),
         cautions=[findings.null_caution(change), *([start] if start else [])],
-        where=[findings.critical(critical)] if critical else [],
-        contest=_contest(method) if method else [],
     )
 
 
@@ -86,7 +100,13 @@ def _robust(table: Path) -> list[str]:
 
 def _contest(method: list[MethodRow]) -> list[str]:
     """What the comparison of methods shows."""
-    return [findings.against_uniform(method), findings.against_random(method), findings.seed_caution(method)]
+    others = findings.rivals(method)
+    return [
+        findings.against_uniform(method),
+        findings.against_random(method),
+        *([others] if others else []),
+        findings.seed_caution(method),
+    ]
 
 
 def chances(tables: Path) -> list[str]:
@@ -121,8 +141,7 @@ def _notes(run: Run, plan: Plan, pairs: PairsRecord) -> list[str]:
         f"Faithfulness: at most {discovery.evaluation_pairs} pairs of the {discovery.part} split "
         f"({pairs.parts[discovery.part]} rows{always}), interchange ablation.",
         *_phase1_note(plan),
-        "The null compares two fine-tunings of one recipe that differ by their seed: with few seeds a yardstick, "
-        "not a test.",
+        *([_NULL_NOTE] if plan.tuning else []),
         f"Intervals of accuracy are Wilson's at 95 %{difference}, over test rows, not seeds.",
     ]
     if pairs.metric == "logit_diff" and pairs.wrong == "model":

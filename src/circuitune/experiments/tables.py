@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
-
-from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType]
+from typing import TypedDict, TypeVar
 
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core import chance_records as chance
@@ -16,10 +14,13 @@ from circuitune.core.records import (
     CircuitRow,
     CriticalRow,
     FaithfulnessRow,
+    KeptRow,
     LayerRow,
     MethodRow,
     RankPlanRecord,
+    RateRow,
     Record,
+    TrainedRecord,
     TransitionRow,
     read_record,
 )
@@ -27,10 +28,10 @@ from circuitune.dynamics.change import change_rows, compare, cumulative_rate, tr
 from circuitune.dynamics.layers import critical_rows, layer_importance, layer_rows
 from circuitune.dynamics.nulls import null_rows, seed_nulls
 from circuitune.experiments import comparisons
-from circuitune.experiments.artefacts import PLAN, by_step, row_label, step_of
+from circuitune.experiments.artefacts import PLAN, TRAINED, by_step, row_label, step_of
 from circuitune.experiments.inputs import critical_count
 from circuitune.experiments.plan import Plan
-from circuitune.experiments.specs import DiscoverSpec, JobSpec, RankSpec, TrainSpec
+from circuitune.experiments.specs import Arm, DiscoverSpec, JobSpec, RankSpec, TrainSpec
 from circuitune.experiments.store import Run
 
 CRITICAL_RULES = ("released", "normalised")
@@ -41,18 +42,29 @@ R = TypeVar("R", bound=Record)
 def write_tables(run: Run, plan: Plan) -> None:
     """Write every table of a run whose jobs are complete; equal jobs give equal bytes."""
     tables = run.folder / "tables"
-    change, transition, layer = change_tables(run, plan)
     write_rows(tables / "accuracy.csv", accuracy(run, plan), AccuracyRow)
     write_rows(tables / "faithfulness.csv", faithfulness(run, plan), FaithfulnessRow)
-    write_rows(tables / "change.csv", change, ChangeRow)
-    write_rows(tables / "transitions.csv", transition, TransitionRow)
-    write_rows(tables / "layers.csv", layer, LayerRow)
     write_rows(tables / "critical_layers.csv", critical(run, plan), CriticalRow)
     write_rows(tables / "methods.csv", methods(run, plan), MethodRow)
     write_rows(tables / "circuits.csv", circuits(run, plan), CircuitRow)
-    write_finer(run, plan)
-    write_analyses(run, plan)
-    write_generality(run, plan)
+    _write_asked(tables / "rates.csv", rates(run, plan), RateRow)
+    _write_asked(tables / "kept.csv", kept(run, plan), KeptRow)
+    if plan.tuning:
+        change, transition, layer = change_tables(run, plan)
+        write_rows(tables / "change.csv", change, ChangeRow)
+        write_rows(tables / "transitions.csv", transition, TransitionRow)
+        write_rows(tables / "layers.csv", layer, LayerRow)
+        write_finer(run, plan)
+        write_analyses(run, plan)
+        write_generality(run, plan)
+
+
+def _write_asked(path: Path, rows: Sequence[Record], model: type[Record]) -> None:
+    """A table that only some recipes ask for; one of an earlier recipe goes."""
+    if rows:
+        write_rows(path, rows, model)
+    else:
+        path.unlink(missing_ok=True)
 
 
 ANALYSES: Mapping[str, type[Record]] = {
@@ -97,11 +109,7 @@ def write_generality(run: Run, plan: Plan) -> None:
         (plan.compositions, "composition_overlap", chance.TunedTopOverlapRow),
     )
     for jobs, name, model in tables:
-        path = run.folder / "tables" / f"{name}.csv"
-        if jobs:
-            write_rows(path, _rows(run, jobs, name, model), model)
-        else:
-            path.unlink(missing_ok=True)  # of an earlier recipe
+        _write_asked(run.folder / "tables" / f"{name}.csv", _rows(run, jobs, name, model), model)
 
 
 def _joined(run: Run, plan: Plan, name: str, model: type[R]) -> list[R]:
@@ -121,8 +129,8 @@ def _series(run: Run, job: DiscoverSpec) -> comparisons.Series:
 
 
 def accuracy(run: Run, plan: Plan) -> list[AccuracyRow]:
-    """Accuracy of every fine-tuning at its checkpoints: on test, for phase 1 on validation."""
-    jobs = (*plan.tuning, *plan.phase1, *plan.methods)
+    """Accuracy of every fine-tuning at its checkpoints: on test, for phase 1 and tried rates on validation."""
+    jobs = (*plan.tuning, *plan.phase1, *plan.tried, *plan.methods)
     return list(chain.from_iterable(_accuracy(run, job) for job in jobs))
 
 
@@ -168,7 +176,10 @@ def change_tables(run: Run, plan: Plan) -> tuple[list[ChangeRow], list[Transitio
 
 def critical(run: Run, plan: Plan) -> list[CriticalRow]:
     """Importance of every layer by both rules, from the circuits around each seed's phase 1."""
-    return [row for job in plan.phase1_circuits for row in _critical(run, job, plan.methods[0].ranks)]
+    contest = run.recipe.contest
+    tried = contest.tried_seeds if contest else ()  # phase 1 of these served to choose learning rates
+    jobs = [job for job in plan.phase1_circuits if job.seed not in tried]
+    return [row for job in jobs for row in _critical(run, job, plan.methods[0].ranks)]
 
 
 def _critical(run: Run, job: DiscoverSpec, ranks: RankSpec) -> list[CriticalRow]:
@@ -208,25 +219,92 @@ def circuits(run: Run, plan: Plan) -> list[CircuitRow]:
 
 
 def _method(run: Run, job: TrainSpec) -> MethodRow:
-    folder = run.job(job).folder
-    plan = read_record(folder / PLAN, RankPlanRecord)
-    last = _accuracy(run, job)[-1]
+    trained = read_record(run.job(job).folder / TRAINED, TrainedRecord)
+    own = [row for row in _accuracy(run, job) if row.split == "test"]
+    last = own[-1]
     return MethodRow(
         arm=job.arm,
         draw=job.ranks.draw,
         seed=job.seed,
-        layers=" ".join(map(str, plan.critical_layers)),
-        rank=plan.rank if plan.rank is not None else min(plan.ranks.values()),
-        critical_rank=plan.critical_rank if plan.critical_rank is not None else max(plan.ranks.values()),
-        parameters=_trained(_paths(run, job, "checkpoints")[-1] / "adapter_model.safetensors"),
-        planned=plan.parameters,
-        steps=last.steps,
+        **_planned(run.job(job).folder / PLAN, trained),
+        parameters=trained.saved,
+        peak=trained.parameters,
+        learning_rate=trained.learning_rate,
+        steps=trained.steps,
+        allocation_flops=trained.allocation_flops,
+        training_flops=trained.training_flops,
+        before=own[0].accuracy,
         examples=last.examples,
         accuracy=last.accuracy,
         low=last.low,
         high=last.high,
         loss=last.loss,
     )
+
+
+class _Planned(TypedDict):
+    layers: str
+    rank: int
+    critical_rank: int
+    planned: int
+
+
+def _planned(path: Path, trained: TrainedRecord) -> _Planned:
+    """What the rank plan said; a method that decides its ranks itself has none."""
+    if not path.is_file():
+        return _Planned(layers="", rank=0, critical_rank=0, planned=trained.parameters)
+    plan = read_record(path, RankPlanRecord)
+    return _Planned(
+        layers=" ".join(map(str, plan.critical_layers)),
+        rank=plan.rank if plan.rank is not None else min(plan.ranks.values()),
+        critical_rank=plan.critical_rank if plan.critical_rank is not None else max(plan.ranks.values()),
+        planned=plan.parameters,
+    )
+
+
+def rates(run: Run, plan: Plan) -> list[RateRow]:
+    """Every learning rate that was tried, and which its arm took."""
+    taken: dict[Arm, float] = {}
+    for job in plan.methods:
+        taken[job.arm] = read_record(run.job(job).folder / TRAINED, TrainedRecord).learning_rate
+    rows: list[RateRow] = []
+    for job in plan.tried:
+        last, rate = _accuracy(run, job)[-1], job.training.learning_rate
+        rows.append(
+            RateRow(
+                arm=job.arm,
+                learning_rate=rate,
+                seed=job.seed,
+                examples=last.examples,
+                accuracy=last.accuracy,
+                chosen=rate == taken[job.arm],
+            )
+        )
+    return rows
+
+
+def kept(run: Run, plan: Plan) -> list[KeptRow]:
+    """Accuracy on other tasks before and after every fine-tuning of the contest."""
+    return [row for job in plan.methods for row in _kept(run, job)]
+
+
+def _kept(run: Run, job: TrainSpec) -> list[KeptRow]:
+    rows = _accuracy(run, job)
+    found: list[KeptRow] = []
+    for name in job.kept:
+        own = [row for row in rows if row.split == name]
+        found.append(
+            KeptRow(
+                arm=job.arm,
+                draw=job.ranks.draw,
+                seed=job.seed,
+                task=name,
+                examples=own[0].examples,
+                before=own[0].accuracy,
+                after=own[-1].accuracy,
+            )
+        )
+    return found
 
 
 def _accuracy(run: Run, job: TrainSpec) -> list[AccuracyRow]:
@@ -236,8 +314,3 @@ def _accuracy(run: Run, job: TrainSpec) -> list[AccuracyRow]:
 def _paths(run: Run, job: TrainSpec | DiscoverSpec, kind: str) -> list[Path]:
     """The job's checkpoints, scores or circuits by step."""
     return by_step(run.job(job).folder / kind)
-
-
-def _trained(path: Path) -> int:
-    """How many numbers an adapter's file holds."""
-    return sum(array.size for array in load_file(path).values())

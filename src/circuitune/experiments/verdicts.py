@@ -15,19 +15,20 @@ are those of R (Arvesen 1969, on U statistics).
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from scipy import stats
 
 from circuitune.core.chance_records import TunedCompositionRow
 from circuitune.core.csvio import read_rows
-from circuitune.core.records import ChangeRow, FaithfulnessRow, TransitionRow
+from circuitune.core.records import ChangeRow, FaithfulnessRow, MethodRow, Record, TransitionRow
 from circuitune.core.statistics import Floats, Interval, t_interval
 from circuitune.core.study_records import ClaimRow, EffectRow, Finding, Outcome, TaskEffectRow
 from circuitune.experiments.findings import count
@@ -39,6 +40,8 @@ FLIPS = 9999
 _CHANGE = re.compile(r"tune seed (\d+), before against after")
 _NULL = re.compile(r"after tuning, seed (\d+) against seed (\d+)")
 
+R = TypeVar("R", bound=Record)
+
 Value = float | str
 """A number, or the reason why there is none."""
 
@@ -48,10 +51,11 @@ class Tables:
     """The rows of one run that measures are taken from; ``share`` is the size of its circuits."""
 
     share: float
-    faithfulness: Sequence[FaithfulnessRow]
-    change: Sequence[ChangeRow]
-    transitions: Sequence[TransitionRow]
+    faithfulness: Sequence[FaithfulnessRow] = ()
+    change: Sequence[ChangeRow] = ()
+    transitions: Sequence[TransitionRow] = ()
     composition: Sequence[TunedCompositionRow] = ()
+    methods: Sequence[MethodRow] = ()
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,19 @@ class Verdicts:
 
 
 def read_tables(folder: Path, share: float) -> Tables:
-    """The tables of a run from the folder that holds them."""
-    composition = folder / "composition.csv"  # only where the recipe asks
+    """The tables of a run from the folder that holds them; some are there only where the recipe asks."""
     return Tables(
         share,
-        read_rows(folder / "faithfulness.csv", FaithfulnessRow),
-        read_rows(folder / "change.csv", ChangeRow),
-        read_rows(folder / "transitions.csv", TransitionRow),
-        read_rows(composition, TunedCompositionRow) if composition.is_file() else (),
+        _read(folder / "faithfulness.csv", FaithfulnessRow),
+        _read(folder / "change.csv", ChangeRow),
+        _read(folder / "transitions.csv", TransitionRow),
+        _read(folder / "composition.csv", TunedCompositionRow),
+        _read(folder / "methods.csv", MethodRow),
     )
+
+
+def _read(path: Path, model: type[R]) -> Sequence[R]:
+    return read_rows(path, model) if path.is_file() else ()
 
 
 def judge(registration: Registration, tables: Mapping[str, Tables]) -> Verdicts:
@@ -237,12 +245,26 @@ def _composition(tables: Tables, hypothesis: Hypothesis) -> Measured:
     return effects, nulls
 
 
+def _accuracy(tables: Tables, hypothesis: Hypothesis) -> Measured:
+    """Accuracy on the test split of one arm of the contest, and of its rival; random draws are averaged."""
+    return _accuracies(tables, hypothesis.arm), _accuracies(tables, hypothesis.rival)
+
+
+def _accuracies(tables: Tables, arm: str | None) -> dict[int, Value]:
+    own: dict[int, list[float]] = defaultdict(list)
+    for row in tables.methods:
+        if row.arm == arm:
+            own[row.seed].append(row.accuracy)
+    return {seed: fmean(values) for seed, values in own.items()}
+
+
 _MEASURES: Mapping[Measure, Callable[[Tables, Hypothesis], Measured]] = {
     "faithfulness": _faithfulness,
     "ratio": _ratio,
     "edge_rate": _edge_rate,
     "slowing": _slowing,
     "composition": _composition,
+    "accuracy": _accuracy,
 }
 
 
@@ -363,8 +385,9 @@ def claim_row(
     name: str, hypothesis: Hypothesis, registration: Registration, rows: Sequence[TaskEffectRow]
 ) -> ClaimRow:
     """The registered rule on the tasks of one hypothesis."""
-    seeds, needed = len(registration.tuning.seeds), min(registration.rule.tasks, len(rows))
-    final = all(row.seeds == seeds for row in rows)
+    needed = min(registration.rule.tasks, len(rows))
+    seeds = max(len(registration.seeds_of(row.task)) for row in rows)
+    final = all(row.seeds == len(registration.seeds_of(row.task)) for row in rows)
     above, below = (sum(row.finding == finding for row in rows) for finding in ("above", "below"))
     small = sum(
         row.interval == "BCa" and row.p is not None and row.high is not None and row.high < hypothesis.smallest

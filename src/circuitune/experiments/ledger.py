@@ -1,0 +1,85 @@
+"""What finished fine-tunings of a contest came to, small enough to keep under version control.
+
+``jobs.jsonl.gz`` has one line per job: its folder's name, which is the hash of all that it was asked, and its small
+files. A run that starts from nothing but that file takes those jobs as done; weights are not in it, so phase 1 and
+its circuits are done again where a job that is missing needs them.
+"""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from circuitune.core.atomic import write_bytes, write_json, write_text
+from circuitune.core.errors import InputError
+from circuitune.core.manifest import complete
+from circuitune.core.records import Record
+from circuitune.experiments.artefacts import PLAN, TRAINED
+from circuitune.experiments.specs import JobSpec, TrainSpec, folder_name
+from circuitune.experiments.store import SPEC, Run
+
+LEDGER = "jobs.jsonl.gz"
+KEPT = ("accuracy.csv", PLAN, TRAINED)
+"""Files of a fine-tuning that its tables are made of."""
+
+
+class Entry(Record):
+    """One finished job: the name of its folder, and its files by name."""
+
+    job: str
+    files: dict[str, str]
+
+
+def kept_jobs(specs: Sequence[JobSpec]) -> list[TrainSpec]:
+    """The fine-tunings whose weights no other job reads."""
+    read = {name for spec in specs for role, name in spec.inputs.items() if role in ("training", "phase1")}
+    return [spec for spec in specs if isinstance(spec, TrainSpec) and folder_name(spec) not in read]
+
+
+def keep(run: Run, specs: Sequence[JobSpec], path: Path) -> None:
+    """Write the ledger of the jobs that are complete; equal jobs give equal bytes."""
+    lines: list[str] = []
+    for spec in kept_jobs(specs):
+        job = run.job(spec)
+        if job.complete:
+            files = {name: (job.folder / name).read_text() for name in KEPT if (job.folder / name).is_file()}
+            lines.append(Entry(job=job.folder.name, files=files).model_dump_json())
+    write_bytes(path, gzip.compress("".join(f"{line}\n" for line in sorted(lines)).encode(), mtime=0))
+
+
+def restore(run: Run, specs: Sequence[JobSpec], path: Path) -> int:
+    """Take over the jobs of a ledger that this run has and has not done; returns how many.
+
+    Raises:
+        InputError: the file is damaged or none of ours.
+    """
+    if not path.is_file():
+        return 0
+    found = {entry.job: entry for entry in _read(path)}
+    restored = 0
+    for spec in kept_jobs(specs):
+        job, entry = run.job(spec), found.get(folder_name(spec))
+        if entry is None or job.complete:
+            continue
+        if (job.folder / SPEC).is_file():
+            job.clear()
+        write_json(job.folder / SPEC, spec.model_dump(mode="json"))
+        for name, text in entry.files.items():
+            write_text(job.folder / name, text)
+        complete(job.folder)
+        restored += 1
+    return restored
+
+
+def _read(path: Path) -> list[Entry]:
+    try:
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+        entries = [Entry.model_validate(json.loads(line)) for line in lines]
+    except (OSError, EOFError, ValueError, ValidationError) as error:
+        raise InputError(f"{path} is no ledger of jobs, or is damaged; restore it, or remove it.") from error
+    for entry in entries:
+        if not set(entry.files) <= set(KEPT):
+            raise InputError(f"{path}: {entry.job} has a file that no ledger keeps; restore it, or remove it.")
+    return entries

@@ -1,0 +1,204 @@
+"""The job that fine-tunes: its ranks, its learning rate, what it starts from, and what all of it cost."""
+
+from dataclasses import replace
+from statistics import fmean
+from typing import TypedDict
+
+from peft import PeftModel
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from circuitune.adapters.allocation import RankPlan, rank_plan
+from circuitune.adapters.importance import Importance, ModuleImportance
+from circuitune.adapters.probes import gradient_probe, weight_change
+from circuitune.circuits.scores import EdgeScores
+from circuitune.core.atomic import write_json
+from circuitune.core.csvio import read_rows
+from circuitune.core.records import AccuracyRow, ComputeRecord, TrainedRecord, read_record
+from circuitune.experiments.arms import CIRCUITS, TUNED
+from circuitune.experiments.artefacts import COMPUTE, PLAN, TRAINED, by_step, load, opened, row_label
+from circuitune.experiments.inputs import critical_count
+from circuitune.experiments.specs import RankSpec, TrainSpec, pairs_role, rate_role
+from circuitune.experiments.store import JobFolder
+from circuitune.models.anatomy import anatomy_of
+from circuitune.models.encoding import encode
+from circuitune.tasks.pairs import PairSet
+from circuitune.training.catalogue import tuning
+from circuitune.training.finetune import TrainingResult, finetune
+from circuitune.training.methods import PLANNED, RANKED, TrainingSettings
+from circuitune.training.tuning import Tuning
+from circuitune.training.warm import Warm
+
+PROBED = 200
+"""Training rows that the gradient probe looks at."""
+
+
+class Levels(TypedDict):
+    """The study's two ranks, and how many layers get the higher one."""
+
+    rank: int
+    critical_rank: int
+    critical_layers: int
+
+
+def train(job: JobFolder, spec: TrainSpec) -> None:
+    """One fine-tuning: the rank plan, checkpoints, and accuracy at each, on validation or (stage report) test."""
+    model, tokenizer = load(job, spec)
+    with FlopCounterMode(display=False) as probing:
+        plan = _plan(job, spec, model, tokenizer)
+    if plan is not None and spec.method in PLANNED:
+        plan.save(job.folder / PLAN)
+    settings = _settings(job, spec)
+    result = finetune(
+        model,
+        tokenizer,
+        job.pairs("train"),
+        settings,
+        config=_tuning(job, spec, model, plan),
+        folder=job.folder,
+        evaluate=_measured(job, spec),
+        seed=spec.seed,
+        label=row_label(spec),
+        arm=spec.arm,
+    )
+    write_json(job.folder / TRAINED, _record(job, spec, settings, result, probing.get_total_flops()))
+
+
+def _measured(job: JobFolder, spec: TrainSpec) -> dict[str, PairSet]:
+    """The split that accuracy is reported on, then the other tasks, by name."""
+    part = "validation" if spec.stage == "tune" else "test"
+    others = {name: job.pairs("test", pairs_role(name)).sample(spec.kept_pairs) for name in spec.kept}
+    return {part: job.pairs(part), **others}
+
+
+# ---- learning rate and steps ----
+
+
+def _settings(job: JobFolder, spec: TrainSpec) -> TrainingSettings:
+    training = spec.training
+    settings = TrainingSettings(**training.model_dump(exclude={"rows", "test_rows"}))
+    if spec.rates:
+        settings = replace(settings, learning_rate=best_rate(job, spec))
+    if spec.twist == "longer":
+        rival = read_record(job.input("rival").folder / TRAINED, TrainedRecord)
+        more = rival.allocation_flops // rival.step_flops
+        settings = replace(settings, max_steps=rival.steps + more)
+    return settings
+
+
+def best_rate(job: JobFolder, spec: TrainSpec) -> float:
+    """The learning rate of the highest mean validation accuracy; of equals the lowest."""
+    return max(sorted(spec.rates), key=lambda rate: fmean(row.accuracy for row in tried_rows(job, spec, rate)))
+
+
+def tried_rows(job: JobFolder, spec: TrainSpec, rate: float) -> list[AccuracyRow]:
+    """What the jobs that tried a rate reached on the validation split, one row per seed."""
+    roles = [role for role in spec.inputs if role.startswith(rate_role(rate, 0).removesuffix("0"))]
+    return [read_rows(job.input(role).folder / "accuracy.csv", AccuracyRow)[-1] for role in roles]
+
+
+# ---- ranks ----
+
+
+def _plan(
+    job: JobFolder, spec: TrainSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> RankPlan | None:
+    """The ranks, module by module; None where the method has none."""
+    ranks = spec.ranks
+    if ranks.kind == "none":
+        return None
+    if ranks.kind == "uniform":
+        return RankPlan.uniform(model, rank=ranks.rank)
+    count = critical_count(ranks.critical_layers, anatomy_of(model).layers)
+    assert ranks.critical_rank is not None
+    levels = Levels(rank=ranks.rank, critical_rank=ranks.critical_rank, critical_layers=count)
+    if ranks.kind == "random":
+        draw = 1000 * spec.seed + ranks.draw
+        return RankPlan.random_layers(model, count, ranks.rank, ranks.critical_rank, draw)
+    if ranks.kind in ("first", "gradient", "weights"):
+        return RankPlan.from_importance(model, _importance(job, ranks, model, tokenizer), **levels)
+    return _from_circuits(job, ranks, levels, model)
+
+
+def _importance(
+    job: JobFolder, ranks: RankSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> Importance:
+    """What chooses the layers without circuits."""
+    if ranks.kind == "first":
+        return Importance.first(anatomy_of(model).layers)
+    if ranks.kind == "gradient":
+        found = gradient_probe(model, encode(job.pairs("train").sample(PROBED), tokenizer))
+    else:
+        with opened(model, by_step(job.input("phase1").folder / "checkpoints")[-1]) as adapted:
+            assert isinstance(adapted, PeftModel)  # phase 1 is a LoRA
+            found = weight_change(adapted)
+    return found.by_layer(model)
+
+
+def _from_circuits(job: JobFolder, ranks: RankSpec, levels: Levels, model: PreTrainedModel) -> RankPlan:
+    """The study's plan from the circuits before and after phase 1, or one of other ranks and as many parameters."""
+    paths = by_step(job.input("circuits").folder / "scores")
+    before, after = EdgeScores.load(paths[0]), EdgeScores.load(paths[-1])
+    if ranks.kind in ("base", "after"):
+        rule = "before" if ranks.kind == "base" else "after"
+        return rank_plan(before, after, **levels, rule=rule, gate="off", model=model)
+    # A contest compares what the rule says, not what one would dare: no gate.
+    plan = rank_plan(before, after, **levels, rule=ranks.rule, gate="off", model=model)
+    if ranks.kind == "circuit":
+        return plan
+    if ranks.kind == "bottom":
+        assert isinstance(plan.importance, Importance)
+        return RankPlan.from_importance(model, plan.importance.reversed(), **levels)
+    if ranks.kind == "mlp":
+        only = ModuleImportance.mlp_only(model)
+        return RankPlan.from_importance(model, only, allocator="proportional", budget=plan.count)
+    if ranks.kind == "modules":
+        every = ModuleImportance.from_scores(model, before, after, ranks.rule)
+        return RankPlan.from_importance(model, every, allocator="water-filling", budget=plan.count)
+    return RankPlan.uniform(model, parameters=plan.count)
+
+
+def _tuning(job: JobFolder, spec: TrainSpec, model: PreTrainedModel, plan: RankPlan | None) -> Tuning:
+    if spec.twist == "warm":
+        assert plan is not None
+        return Warm(by_step(job.input("phase1").folder / "checkpoints")[-1], plan)
+    if spec.method in RANKED:  # one rank for all modules: the plan's, or what of it fits everywhere
+        return tuning(spec.method, model, rank=plan.rank if plan else spec.ranks.rank)
+    faster = plan.critical_layers if plan and spec.twist == "faster" else ()
+    return tuning(spec.method, model, plan=plan if spec.method in PLANNED else None, faster=faster)
+
+
+# ---- cost ----
+
+
+def _record(
+    job: JobFolder, spec: TrainSpec, settings: TrainingSettings, result: TrainingResult, probing: int
+) -> TrainedRecord:
+    steps = result.steps[-1]
+    return TrainedRecord(
+        learning_rate=settings.learning_rate,
+        steps=steps,
+        parameters=result.parameters,
+        saved=result.saved,
+        step_flops=result.step_flops,
+        training_flops=result.attach_flops + steps * result.step_flops,
+        allocation_flops=probing + _chosen(job, spec),
+    )
+
+
+def _chosen(job: JobFolder, spec: TrainSpec) -> int:
+    """Operations of the jobs without which the ranks, or the start, would not be known."""
+    kind = spec.ranks.kind
+    spent = 0
+    if kind in CIRCUITS:
+        circuits = job.input("circuits")
+        spent = CIRCUITS[kind] * read_record(circuits.folder / COMPUTE, ComputeRecord).attribution_flops
+        if kind in TUNED:
+            spent += _phase1(circuits.input("training"))
+    elif kind in TUNED:
+        spent = _phase1(job.input("phase1"))
+    return spent
+
+
+def _phase1(job: JobFolder) -> int:
+    return read_record(job.folder / TRAINED, TrainedRecord).training_flops

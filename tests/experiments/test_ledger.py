@@ -1,0 +1,69 @@
+"""Finished fine-tunings go on from a small file, byte for byte, and nothing else is taken from it."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from circuitune.core.errors import InputError
+from circuitune.experiments.inputs import freeze
+from circuitune.experiments.ledger import KEPT, LEDGER, keep, kept_jobs, restore
+from circuitune.experiments.plan import Plan
+from circuitune.experiments.store import Run
+from circuitune.experiments.tables import methods
+from experiments import tiny
+
+
+@pytest.fixture
+def ledger(finished: tuple[Run, Plan], tmp_path: Path) -> Path:
+    keep(finished[0], finished[1].jobs, tmp_path / LEDGER)
+    return tmp_path / LEDGER
+
+
+def _fresh(finished: tuple[Run, Plan], folder: Path) -> Run:
+    return tiny.prepared(freeze(finished[0].recipe), folder / "fresh")[0]
+
+
+def test_jobs_whose_weights_nobody_reads_are_kept(finished: tuple[Run, Plan]):
+    jobs = finished[1]
+    assert kept_jobs(jobs.jobs) == list(jobs.methods)
+
+
+def test_a_fresh_run_takes_them_over(finished: tuple[Run, Plan], ledger: Path, tmp_path: Path):
+    run, jobs = finished
+    fresh = _fresh(finished, tmp_path)
+    assert restore(fresh, jobs.jobs, ledger) == len(jobs.methods)
+    assert methods(fresh, jobs) == methods(run, jobs)
+    assert all(fresh.job(spec).complete and not fresh.job(spec).problems() for spec in jobs.methods)
+    assert not fresh.job(jobs.phase1[0]).complete
+    for spec in jobs.methods:
+        for name in KEPT:
+            assert (fresh.job(spec).folder / name).read_bytes() == (run.job(spec).folder / name).read_bytes()
+
+
+def test_what_was_restored_is_kept_in_the_same_bytes(finished: tuple[Run, Plan], ledger: Path, tmp_path: Path):
+    fresh = _fresh(finished, tmp_path)
+    restore(fresh, finished[1].jobs, ledger)
+    keep(fresh, finished[1].jobs, tmp_path / "again.gz")
+    assert (tmp_path / "again.gz").read_bytes() == ledger.read_bytes()
+    assert restore(fresh, finished[1].jobs, ledger) == 0
+
+
+def test_without_a_ledger_nothing_is_restored(finished: tuple[Run, Plan], tmp_path: Path):
+    assert restore(finished[0], finished[1].jobs, tmp_path / LEDGER) == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no gzip",
+        gzip.compress(b"no JSON"),
+        gzip.compress(b'{"job": "a"}\n'),
+        gzip.compress(b'{"job": "a", "files": {"../../elsewhere": "text"}}\n'),
+    ],
+)
+def test_a_damaged_ledger_is_refused(finished: tuple[Run, Plan], tmp_path: Path, content: bytes):
+    (tmp_path / LEDGER).write_bytes(content)
+    with pytest.raises(InputError, match=LEDGER):
+        restore(_fresh(finished, tmp_path), finished[1].jobs, tmp_path / LEDGER)
+    assert not (tmp_path / "elsewhere").exists()
