@@ -351,8 +351,8 @@ def _methods() -> list[records.MethodRow]:
             records.MethodRow(
                 arm=arm, draw=draw, seed=0, layers=layers, rank=rank, critical_rank=5 if layers else rank,
                 parameters=18432, planned=18432, peak=18432, learning_rate=0.01, steps=1000, allocation_flops=10**9,
-                training_flops=10**11, before=0.01, examples=EXAMPLES, accuracy=correct / EXAMPLES, low=low, high=high,
-                loss=0.3,
+                training_flops=10**11, before=0.01, examples=EXAMPLES, accuracy=correct / EXAMPLES,
+                low=low, high=high, loss=0.3,
             )
         )  # fmt: skip
     return rows
