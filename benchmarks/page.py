@@ -25,8 +25,9 @@ CENTRES = """() => [...document.querySelectorAll("#circuit .node")]
     .map(box => [box.x + box.width / 2, box.y + box.height / 2])"""
 RECORD = """() => {
     window.drawn = [];
-    const record = time => { window.drawn.push(time); requestAnimationFrame(record); };
-    requestAnimationFrame(record);
+    cancelAnimationFrame(window.recording);
+    const record = time => { window.drawn.push(time); window.recording = requestAnimationFrame(record); };
+    window.recording = requestAnimationFrame(record);
 }"""
 SLIDE = """([name, value]) => new Promise(done => {
     const label = [...document.querySelectorAll(".slider")].find(one => one.textContent.startsWith(name));
