@@ -61,6 +61,7 @@ def test_without_a_ledger_nothing_is_restored(finished: tuple[Run, Plan], tmp_pa
         gzip.compress(b'{"job": "a"}\n'),
         gzip.compress(b'{"job": "a", "files": {"../../elsewhere": "text"}}\n'),
     ],
+    ids=["no gzip", "no JSON", "no files", "a file elsewhere"],  # compressed bytes have the time in them
 )
 def test_a_damaged_ledger_is_refused(finished: tuple[Run, Plan], tmp_path: Path, content: bytes):
     (tmp_path / LEDGER).write_bytes(content)
