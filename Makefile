@@ -23,8 +23,8 @@ check: $(INSTALLED)
 
 ## lint: style, types, import contracts, and the page's bundle against its source
 lint: $(INSTALLED) $(WEB)
-	$(BIN)/ruff check src tests benchmarks tools
-	$(BIN)/ruff format --check src tests benchmarks tools
+	$(BIN)/ruff check src tests benchmarks tools studies
+	$(BIN)/ruff format --check src tests benchmarks tools studies
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	cd web && npm run lint && npm run check-fresh
