@@ -36,6 +36,8 @@ def test_all_row_models_are_here():
         "LayerRow",
         "CriticalRow",
         "MethodRow",
+        "RateRow",
+        "KeptRow",
     }
 
 
