@@ -33,6 +33,8 @@ THREADS = {
 """Environment of a worker: results depend on the order of sums, so one thread."""
 FAILURE = "failure.txt"
 """In a job's folder: the traceback of an error that is nobody's input."""
+LEAVE = 10.0
+"""Seconds that an idle worker has to end."""
 POLL = 0.5
 """Seconds between two looks at the jobs' folders."""
 
@@ -87,6 +89,7 @@ def run_jobs(run: Run, specs: Sequence[JobSpec], workers: int, observer: Observe
     pool = _start(min(workers, len(waiting)))
     try:
         _schedule(run, waiting, pool, observer)
+        _dismiss(pool)
     finally:
         for worker in pool:
             worker.process.terminate()
@@ -118,6 +121,14 @@ def _schedule(run: Run, waiting: dict[str, JobSpec], pool: list[_Worker], observ
                 worker.spec = None
             elif spec is not None:
                 observer.advanced(spec, run.job(spec).progress())
+
+
+def _dismiss(pool: list[_Worker]) -> None:
+    """Let idle workers end by themselves: a terminated one leaves semaphores of its libraries behind."""
+    for worker in pool:
+        worker.pipe.close()
+    for worker in pool:
+        worker.process.join(LEAVE)
 
 
 def _receive(worker: _Worker) -> list[str]:
