@@ -23,6 +23,7 @@ from circuitune.models.answering import answer
 from circuitune.models.encoding import encode
 from circuitune.models.loading import NANO, load
 from circuitune.tasks import registry
+from circuitune.tasks.checks import check
 from circuitune.tasks.pairs import PairSet
 from circuitune.training.finetune import finetune
 from circuitune.training.methods import TrainingSettings
@@ -93,7 +94,7 @@ def tuned_accuracy(task: PairSet, measured: PairSet, recipe: Recipe, rank: int, 
 def measure(name: str, part: str, ranks: Sequence[int], seeds: Sequence[int]) -> str:
     """One row of the table."""
     recipe = RECIPES.get(name, Recipe())
-    task = registry.task(name, **recipe.parameters)
+    task = check(registry.task(name, **recipe.parameters), load(NANO)[1]).pairs  # as every command has them
     measured = task.split(part)  # type: ignore[arg-type]
     shown = ", ".join(f"{key}={value}" for key, value in recipe.parameters.items())
     how = f"{recipe.epochs:g} epochs, rate {recipe.learning_rate:g}"
