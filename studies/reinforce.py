@@ -26,6 +26,7 @@ from circuitune.core.statistics import wilson
 from circuitune.dynamics.comparison import compare_with_chance
 from circuitune.dynamics.nulls import between, null
 from circuitune.models.answering import answer
+from circuitune.training.callbacks import checkpoint_folder
 from circuitune.training.course import TrainingResult
 from circuitune.training.finetune import finetune
 from circuitune.training.methods import ReinforceSettings, TrainingSettings
@@ -105,7 +106,7 @@ def one_seed(base: str, task: ct.PairSet, seed: int, folder: Path) -> Iterator[t
     able = [step for step, accuracy in steps.items() if LOW <= accuracy <= HIGH]
     if not able:
         raise InputError(f"No checkpoint in {tuned} answers {LOW:.0%} to {HIGH:.0%}; take more checkpoints.")
-    start, begun = able[-1], checkpoint(tuned, able[-1])
+    start, begun = able[-1], checkpoint_folder(tuned / "checkpoints", able[-1])
 
     def reward() -> TrainingResult:
         model, tokenizer = ct.load(str(begun))
@@ -115,7 +116,10 @@ def one_seed(base: str, task: ct.PairSet, seed: int, folder: Path) -> Iterator[t
 
     last, reached = list(trained(rewarded, reward).items())[-1]
     equal = min(steps, key=lambda step: abs(steps[step] - reached))
-    places = (begun, checkpoint(rewarded, last), checkpoint(tuned, equal))
+    reinforced, answers = (
+        checkpoint_folder(folder / "checkpoints", step) for folder, step in ((rewarded, last), (tuned, equal))
+    )
+    places = (begun, reinforced, answers)
     for kind, step, place in zip(KINDS, (start, last, equal), places, strict=True):
         yield measured(task, seed, kind, step, place, folder / f"{kind}.safetensors")
 
@@ -177,11 +181,6 @@ def compared(seed: int, seeds: Sequence[int], scores: dict[tuple[int, str], ct.E
 def between_seeds(scores: Sequence[ct.EdgeScores]) -> float | None:
     """Mean edge rate between models that differ by their seed alone; None for a single seed."""
     return null("seed", between(scores, SHARE), "edge_rate").mean if len(scores) > 1 else None
-
-
-def checkpoint(folder: Path, step: int) -> Path:
-    """Where a training's checkpoint lies."""
-    return folder / f"checkpoints/step-{step:05d}"
 
 
 if __name__ == "__main__":

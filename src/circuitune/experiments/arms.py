@@ -79,9 +79,7 @@ def entries(contest: ContestRecipe) -> Iterator[Entry]:
         critical_layers=contest.critical_layers,
         rule=contest.rule,
     )
-    draws: list[Arm] = ["random"] * contest.random_draws
-    named: list[Arm] = ["circuitlora", "uniform", *draws, *contest.rivals]
-    for place, arm in enumerate(named):
+    for place, arm in enumerate(contest.entrants):
         way = WAYS[arm]
-        draw = {"draw": place - 2} if arm == "random" else {}
-        yield Entry(arm, way, levels.model_copy(update={"kind": way.source, **draw}))
+        draw = place - contest.entrants.index(arm)
+        yield Entry(arm, way, levels.model_copy(update={"kind": way.source, "draw": draw}))

@@ -239,11 +239,16 @@ def _beyond_noise(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> str:
         if low <= 0 <= high:
             return f"{said}: no better than uniform, the test rows cannot tell the two apart"
         return f"{said}: {_better(low, high)} uniform here; another seed may say otherwise"
-    by_seed = {row.seed: row.accuracy for row in rival}
-    interval = t_interval([row.accuracy - by_seed[row.seed] for row in ours])
+    interval = t_interval(_gaps(ours, rival))
     assert isinstance(interval, Interval)
     said = f"(95 % interval over {count(len(ours), 'seed')}: {_points(interval.low, interval.high)})"
     return f"{said}: {_better(interval.low, interval.high)} uniform" if len(ours) >= ENOUGH_SEEDS else said
+
+
+def _gaps(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> list[float]:
+    """Differences of accuracy, paired by seed."""
+    by_seed = {row.seed: row.accuracy for row in rival}
+    return [row.accuracy - by_seed[row.seed] for row in ours]
 
 
 def _better(low: float, high: float) -> str:
@@ -275,13 +280,13 @@ def against_random(rows: Sequence[MethodRow]) -> str:
 
 def rivals(rows: Sequence[MethodRow]) -> str | None:
     """Every further arm beside uniform LoRA, best first; None where there is none."""
-    uniform = {row.seed: row.accuracy for row in _arm(rows, "uniform")}
+    uniform = _arm(rows, "uniform")
     others = [
         arm for arm in dict.fromkeys(row.arm for row in rows) if arm not in ("circuitlora", "uniform", "random")
     ]
     said: list[tuple[float, str]] = []
     for arm in others:
-        gaps = [row.accuracy - uniform[row.seed] for row in _arm(rows, arm)]
+        gaps = _gaps(_arm(rows, arm), uniform)
         interval = t_interval(gaps)
         span = f" ({_points(interval.low, interval.high)})" if isinstance(interval, Interval) else ""
         said.append((fmean(gaps), f"{TITLES[cast(Arm, arm)]} {100 * fmean(gaps):+.1f}{span}"))

@@ -150,7 +150,7 @@ def _contest(
     for entry in entries(contest):
         own = _tried(recipe, model, pairs, contest, entry, found, tried)
         rates = {rate_role(job.training.learning_rate, job.seed): folder_name(job) for job in own}
-        named = {pairs_role(name): folder_name(others[name]) for name in contest.kept} if contest.kept else {}
+        named = {pairs_role(name): folder_name(others[name]) for name in contest.kept}
         for seed in contest.seeds:
             inputs = {**_inputs(pairs, entry, *found[seed], methods), **rates, **named}
             job = _train(

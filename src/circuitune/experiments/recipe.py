@@ -48,6 +48,8 @@ Rival = Literal[
     "full",
 ]
 """Ways to fine-tune that a contest may add; `arms` says what each is."""
+Entrant = Literal["circuitlora", "uniform", "random"] | Rival
+"""Who takes part in a contest: three always do."""
 
 R = TypeVar("R", bound=Record)
 
@@ -222,6 +224,12 @@ class ContestRecipe(Record):
         if self.rates and set(self.rate_seeds) & set(self.seeds):
             raise ValueError("rate_seeds must be other seeds than the contest's")
         return self
+
+    @property
+    def entrants(self) -> tuple[Entrant, ...]:
+        """Who takes part; random layers once for every draw."""
+        draws: list[Entrant] = ["random"] * self.random_draws
+        return ("circuitlora", "uniform", *draws, *self.rivals)
 
     @property
     def tried_seeds(self) -> tuple[int, ...]:

@@ -16,9 +16,9 @@ from circuitune.experiments.recipe import (
     ContestRecipe,
     DataRecipe,
     DiscoveryRecipe,
+    Entrant,
     Name,
     Recipe,
-    Rival,
     TrainingRecipe,
     TuningRecipe,
     anchored,
@@ -28,10 +28,6 @@ from circuitune.experiments.recipe import (
 )
 
 Measure = Literal["faithfulness", "ratio", "edge_rate", "slowing", "composition", "accuracy"]
-
-
-Entrant = Literal["circuitlora", "uniform", "random"] | Rival
-"""Who takes part in a contest."""
 
 
 class Hypothesis(Record):
@@ -120,7 +116,9 @@ class Registration(Record):
             return tuple(name for name, plan in self.tasks.items() if plan.composition is not None)
         if hypothesis.measure == "accuracy":
             wanted = {hypothesis.arm, hypothesis.rival}
-            return tuple(name for name, plan in self.tasks.items() if wanted <= _entrants(plan.contest))
+            return tuple(
+                name for name, plan in self.tasks.items() if plan.contest and wanted <= {*plan.contest.entrants}
+            )
         return tuple(self.tasks)
 
 
@@ -168,11 +166,6 @@ def require_registered(registration: Registration, name: str, recipe: Recipe, wh
     more = sorted(set(_seeds(recipe.tuning, recipe.contest)) - set(registration.seeds_of(name)))
     if more:
         raise InputError(f"{what}: seed {more[0]} of run {name} is not registered; take seeds of the registration.")
-
-
-def _entrants(contest: ContestRecipe | None) -> set[Entrant | None]:
-    """The arms of a contest."""
-    return set() if contest is None else {"circuitlora", "uniform", "random", *contest.rivals}
 
 
 def _seeds(tuning: TuningRecipe | None, contest: ContestRecipe | None) -> tuple[int, ...]:

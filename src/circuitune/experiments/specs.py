@@ -16,7 +16,7 @@ from circuitune.experiments.recipe import (
     AnalysisRecipe,
     DataRecipe,
     DiscoveryRecipe,
-    Rival,
+    Entrant,
     RobustnessRecipe,
     TrainingRecipe,
 )
@@ -25,7 +25,7 @@ from circuitune.training.methods import MethodName
 NUMERICS = 3
 """Raised by hand whenever a change of the code changes any job's numbers: every job is then stale."""
 
-Arm = Literal["tune", "phase1", "circuitlora", "uniform", "random"] | Rival
+Arm = Literal["tune", "phase1"] | Entrant
 Source = Literal[
     "none",
     "uniform",
@@ -178,6 +178,11 @@ def pairs_role(name: str) -> str:
 def rate_role(rate: float, seed: int) -> str:
     """The role of a training that tried a learning rate among a job's inputs."""
     return f"rate-{rate:g}-seed{seed}"
+
+
+def is_rate_role(role: str) -> bool:
+    """Whether an input is such a training."""
+    return role.startswith("rate-")
 
 
 LATER = ("registration", "twist", "rates", "kept", "kept_pairs")

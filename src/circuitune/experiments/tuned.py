@@ -18,7 +18,7 @@ from circuitune.core.records import AccuracyRow, ComputeRecord, TrainedRecord, r
 from circuitune.experiments.arms import CIRCUITS, TUNED
 from circuitune.experiments.artefacts import COMPUTE, PLAN, TRAINED, by_step, load, opened, row_label
 from circuitune.experiments.inputs import critical_count
-from circuitune.experiments.specs import RankSpec, TrainSpec, pairs_role, rate_role
+from circuitune.experiments.specs import RankSpec, TrainSpec, is_rate_role, pairs_role
 from circuitune.experiments.store import JobFolder
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.encoding import encode
@@ -78,7 +78,7 @@ def _settings(job: JobFolder, spec: TrainSpec) -> TrainingSettings:
     training = spec.training
     settings = TrainingSettings(**training.model_dump(exclude={"rows", "test_rows"}))
     if spec.rates:
-        settings = replace(settings, learning_rate=best_rate(job, spec))
+        settings = replace(settings, learning_rate=_best_rate(job, spec))
     if spec.twist == "longer":
         rival = read_record(job.input("rival").folder / TRAINED, TrainedRecord)
         more = rival.allocation_flops // rival.step_flops
@@ -86,15 +86,14 @@ def _settings(job: JobFolder, spec: TrainSpec) -> TrainingSettings:
     return settings
 
 
-def best_rate(job: JobFolder, spec: TrainSpec) -> float:
-    """The learning rate of the highest mean validation accuracy; of equals the lowest."""
-    return max(sorted(spec.rates), key=lambda rate: fmean(row.accuracy for row in tried_rows(job, spec, rate)))
-
-
-def tried_rows(job: JobFolder, spec: TrainSpec, rate: float) -> list[AccuracyRow]:
-    """What the jobs that tried a rate reached on the validation split, one row per seed."""
-    roles = [role for role in spec.inputs if role.startswith(rate_role(rate, 0).removesuffix("0"))]
-    return [read_rows(job.input(role).folder / "accuracy.csv", AccuracyRow)[-1] for role in roles]
+def _best_rate(job: JobFolder, spec: TrainSpec) -> float:
+    """The learning rate of the highest mean validation accuracy over the jobs that tried it; of equals the lowest."""
+    reached: dict[float, list[float]] = {rate: [] for rate in sorted(spec.rates)}
+    for role in filter(is_rate_role, spec.inputs):
+        tried = job.input(role)
+        rate = read_record(tried.folder / TRAINED, TrainedRecord).learning_rate
+        reached[rate].append(read_rows(tried.folder / "accuracy.csv", AccuracyRow)[-1].accuracy)
+    return max(reached, key=lambda rate: fmean(reached[rate]))
 
 
 # ---- ranks ----

@@ -3,9 +3,9 @@
 `finetune` and `reinforce` say who takes the steps: a `Course` has the Trainer, and `follow_course` the rest.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from circuitune.models.anatomy import anatomy_of
 from circuitune.models.encoding import EncodedPairs, encode
 from circuitune.tasks.pairs import PairSet
 from circuitune.training.callbacks import Checkpoints, Counting, Measurement, Progress, ReportProgress, Resumable
+from circuitune.training.circuit_callback import fingerprint
+from circuitune.training.methods import ReinforceSettings, TrainingSettings, checkpoint_steps
 from circuitune.training.resuming import Attempts, State, attempt, read_state
 from circuitune.training.rows import AnswerRows, require_context
 from circuitune.training.tuning import Model, Tuning
@@ -65,8 +67,8 @@ class Course:
         tuning: what of the model is trained.
         rows: the training rows.
         measurement: what is measured at every checkpoint.
-        checkpoints: the steps of them, the last at the last step.
-        options: all that decides what comes of it, as JSON keeps it.
+        learned: the pairs that the rows are of.
+        settings: how long, how fast, how many checkpoints.
         trainer: the Trainer (one that `Continues`) for checkpoints, a state to go on from and a seed.
         row: what is told of a step.
     """
@@ -74,8 +76,8 @@ class Course:
     tuning: Tuning
     rows: AnswerRows
     measurement: Measurement
-    checkpoints: tuple[int, ...]
-    options: Mapping[str, Any]
+    learned: EncodedPairs
+    settings: TrainingSettings | ReinforceSettings
     trainer: Callable[[Checkpoints, State | None, int], Any]
     row: type[TrainingRow] = TrainingRow
 
@@ -89,14 +91,14 @@ def follow_course(
     resumable: bool,
 ) -> TrainingResult:
     """Train `model` into `folder`; with `resumable` an attempt that was killed is gone on with."""
-    tuning, seed = course.tuning, course.measurement.seed
-    options = {**tuning.description(), **course.options, **_identity(course.measurement)}
-    with attempt(folder, options) if resumable else nullcontext() as attempts:
+    tuning, measurement, settings = course.tuning, course.measurement, course.settings
+    seed = measurement.seed
+    steps = checkpoint_steps(measurement.steps, settings.checkpoints, settings.spacing)
+    with attempt(folder, _options(course, model)) if resumable else nullcontext() as attempts:
         with FlopCounterMode(display=False) as attaching:
-            tuned = tuning.attach(model, course.rows, course.checkpoints[-1], derived_seed(seed, "adapter"))
+            tuned = tuning.attach(model, course.rows, measurement.steps, derived_seed(seed, "adapter"))
         parameters = sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
-        places = folder / "checkpoints"
-        checkpoints = Checkpoints(tuned, tuning, tokenizer, course.checkpoints, places, course.measurement)
+        checkpoints = Checkpoints(tuned, tuning, tokenizer, steps, folder / "checkpoints", measurement)
         told, flops = _train(course, checkpoints, derived_seed(seed, "training"), progress, attempts)
         write_rows(folder / "accuracy.csv", checkpoints.rows, AccuracyRow)
         write_rows(folder / "training.csv", [course.row(step=step, **own) for step, own in told.items()], course.row)
@@ -106,7 +108,7 @@ def follow_course(
     return TrainingResult(
         model=final,
         rows=tuple(checkpoints.rows),
-        steps=course.checkpoints,
+        steps=steps,
         folder=folder,
         parameters=parameters,
         saved=checkpoints.saved,
@@ -123,10 +125,19 @@ def encoded(pairs: PairSet, tokenizer: PreTrainedTokenizerBase, model: Model) ->
     return inputs
 
 
-def _identity(measurement: Measurement) -> dict[str, Any]:
-    evaluation = {split: inputs.digest for split, inputs in measurement.inputs.items()}
-    names = {"seed": measurement.seed, "label": measurement.label, "arm": measurement.arm}
-    return {**names, "evaluation": evaluation}
+def _options(course: Course, model: Model) -> dict[str, Any]:
+    """All that decides what a training comes to, as JSON keeps it; the model by content, which takes a while."""
+    measurement = course.measurement
+    return {
+        **course.tuning.description(),
+        **asdict(course.settings),
+        "model": fingerprint(model),
+        "rows": course.learned.digest,
+        "seed": measurement.seed,
+        "label": measurement.label,
+        "arm": measurement.arm,
+        "evaluation": {split: inputs.digest for split, inputs in measurement.inputs.items()},
+    }
 
 
 def _train(

@@ -8,7 +8,6 @@ Equal arguments give equal bytes in `folder` (on one thread of one machine; more
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from peft import PeftConfig
@@ -17,9 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 from circuitune.core.atomic import ensure_writable_folder
 from circuitune.tasks.pairs import PairSet
 from circuitune.training.callbacks import Checkpoints, Measurement, ReportProgress
-from circuitune.training.circuit_callback import fingerprint
 from circuitune.training.course import Course, TrainingResult, encoded, follow_course
-from circuitune.training.methods import TrainingSettings, checkpoint_steps
+from circuitune.training.methods import TrainingSettings
 from circuitune.training.resuming import State
 from circuitune.training.rows import answer_rows
 from circuitune.training.trainer import AnswerTrainer
@@ -87,8 +85,8 @@ def finetune(
         tuning=config if isinstance(config, Tuning) else Adapter(config),
         rows=rows,
         measurement=Measurement(inputs, label, arm, seed, total),
-        checkpoints=checkpoint_steps(total, settings.checkpoints, settings.spacing),
-        options={**asdict(settings), "model": fingerprint(model), "rows": learned.digest},
+        learned=learned,
+        settings=settings,
         trainer=trainer,
     )
     return follow_course(course, model, tokenizer, folder, progress, resumable)

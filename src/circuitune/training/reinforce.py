@@ -18,7 +18,7 @@ A group whose completions are all right, or all wrong, teaches nothing.
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,8 @@ from circuitune.models.anatomy import anatomy_of
 from circuitune.models.encoding import PADDING, EncodedPairs
 from circuitune.tasks.pairs import PairSet
 from circuitune.training.callbacks import Checkpoints, Measurement, ReportProgress
-from circuitune.training.circuit_callback import fingerprint
 from circuitune.training.course import Course, TrainingResult, TrainingRow, encoded, follow_course
-from circuitune.training.methods import Reinforcement, ReinforceSettings, checkpoint_steps
+from circuitune.training.methods import Reinforcement, ReinforceSettings
 from circuitune.training.resuming import State
 from circuitune.training.rows import AnswerRows, answer_rows
 from circuitune.training.trainer import Continues
@@ -149,8 +148,8 @@ def reinforce(
         tuning=Continued() if config is None else Adapter(config),
         rows=answer_rows(learned),
         measurement=Measurement(inputs, label, arm, seed, settings.steps),
-        checkpoints=checkpoint_steps(settings.steps, settings.checkpoints, settings.spacing),
-        options={**asdict(settings), "model": fingerprint(model), "rows": learned.digest},
+        learned=learned,
+        settings=settings,
         trainer=trainer,
         row=ReinforceRow,
     )
