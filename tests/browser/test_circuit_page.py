@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from browser.watched import Watched
+from browser.watched import Watched, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -40,6 +40,16 @@ def table(page: Page, column: int) -> list[str]:
     return page.locator(f"#compared tbody td:nth-child({column})").all_inner_texts()
 
 
+def listed(page: Page, changes: set[str]) -> None:
+    """Wait until the table lists changes of exactly these kinds."""
+    eventually(page, lambda: set(table(page, 3)) == changes)
+
+
+def address(page: Page, *parts: str) -> None:
+    for part in parts:
+        expect(page).to_have_url(re.compile(rf"[#&]{re.escape(part)}(&|$)"))
+
+
 def test_the_threshold_leaves_only_the_strongest(watched: Watched, report: Path) -> None:
     page = watched.open(report)
     slider(page, "Threshold").fill("100")
@@ -47,7 +57,7 @@ def test_the_threshold_leaves_only_the_strongest(watched: Watched, report: Path)
     expect(page.locator(".slider").nth(3)).to_contain_text(re.compile(r"Threshold: [\d.]+\s% of all scores"))
     slider(page, "Threshold").fill("0")
     drawn(page, 150)
-    assert "least" not in page.url
+    expect(page).not_to_have_url(re.compile("least"))
 
 
 def test_all_edges_are_drawn_when_asked(watched: Watched, report: Path) -> None:
@@ -58,17 +68,25 @@ def test_all_edges_are_drawn_when_asked(watched: Watched, report: Path) -> None:
     text = page.locator(".slider").nth(2).inner_text()
     total = int(re.findall(r"of (\d+)", text)[0])
     assert drawn(page, total) > 300
-    assert page.locator("#circuit canvas.base").evaluate(PAINTED) > few
+    eventually(page, lambda: page.locator("#circuit canvas.base").evaluate(PAINTED) > few)
 
 
 def test_edges_into_one_kind_of_input_are_shown_alone(watched: Watched, report: Path) -> None:
     page = watched.open(report)
+
+    def counted() -> int:
+        return int(re.findall(r"of (\d+)", page.locator(".slider").nth(2).inner_text())[0])
+
+    whole = before = counted()
     total = 0
     for name in ("queries", "keys", "values", "MLPs", "the logits"):
         page.get_by_label("Edges into").select_option(name)
-        total += int(re.findall(r"of (\d+)", page.locator(".slider").nth(2).inner_text())[0])
+        eventually(page, lambda before=before: counted() != before)
+        before = counted()
+        total += before
     page.get_by_label("Edges into").select_option("any input")
-    assert total == int(re.findall(r"of (\d+)", page.locator(".slider").nth(2).inner_text())[0])
+    eventually(page, lambda: counted() == whole)
+    assert total == whole
 
 
 def test_a_node_is_found_marked_and_held(watched: Watched, report: Path) -> None:
@@ -79,7 +97,7 @@ def test_a_node_is_found_marked_and_held(watched: Watched, report: Path) -> None
     expect(page.locator("#circuit .node.found")).to_have_attribute("data-node", "m3")
     search.press("Enter")
     expect(page.locator(".notes").get_by_role("heading")).to_have_text("m3")
-    assert "node=m3" in page.url
+    address(page, "node=m3")
     search.fill("a2")
     expect(page.locator(".found button")).to_have_count(8)
     page.get_by_role("button", name="a2.h5", exact=True).click()
@@ -100,7 +118,7 @@ def test_a_held_node_tells_its_path_its_tests_and_what_it_does(watched: Watched,
     expect(notes).to_contain_text(re.compile(r"of \d+ tested edges, \d+ differ \(q below 0.05\)"))
     expect(notes.locator("li").first).to_contain_text(re.compile(r"\d\s% → .*\d\s%.*q "))
     page.mouse.move(5, 5)
-    assert over.evaluate(PAINTED) > 500
+    eventually(page, lambda: over.evaluate(PAINTED) > 500)
 
 
 def test_two_checkpoints_are_compared_in_either_order(watched: Watched, report: Path) -> None:
@@ -110,8 +128,7 @@ def test_two_checkpoints_are_compared_in_either_order(watched: Watched, report: 
     expect(legend).to_contain_text(re.compile(r"added 0\s*removed 0"))
     slider(page, "Checkpoint").fill("0")
     expect(legend).to_contain_text(re.compile(r"added [1-9]\d*"))
-    assert "step=0" in page.url
-    assert "from=1000" in page.url
+    address(page, "step=0", "from=1000")
 
 
 def test_two_seeds_stand_side_by_side(watched: Watched, report: Path) -> None:
@@ -123,9 +140,12 @@ def test_two_seeds_stand_side_by_side(watched: Watched, report: Path) -> None:
         [re.compile(r"A: tune seed 0 at step 1,000"), re.compile(r"B: tune seed 1 at step 1,000")]
     )
     expect(page.locator(".legend")).to_contain_text(re.compile(r"in both \d+\s*only in B [1-9]\d*\s*only in A [1-9]"))
-    painted = page.locator("#circuit canvas.base").evaluate_all(f"canvases => canvases.map({PAINTED})")
-    assert min(painted) > 3000
-    assert painted[0] != painted[1]
+
+    def apart() -> bool:
+        first, second = page.locator("#circuit canvas.base").evaluate_all(f"canvases => canvases.map({PAINTED})")
+        return min(first, second) > 3000 and first != second
+
+    eventually(page, apart)
     slider(page, "B, tune seed 1").fill("0")
     expect(titles.last).to_contain_text("step 0")
     assert watched.complaints == []
@@ -135,32 +155,33 @@ def test_the_heat_map_has_every_edge_and_reads_the_cell(watched: Watched, report
     page = watched.open(report)
     page.get_by_role("radio", name="heat map of all edges").check()
     heat = page.locator(".heat")
-    share = heat.locator("canvas").first.evaluate(f"canvas => ({PAINTED})(canvas) / (canvas.width * canvas.height)")
-    assert 0.4 < share < 0.55  # of 73 x 201 cells 6,573 are edges
+    share = f"canvas => ({PAINTED})(canvas) / (canvas.width * canvas.height)"
+    canvas = heat.locator("canvas").first
+    eventually(page, lambda: 0.4 < canvas.evaluate(share) < 0.55)  # of 73 x 201 cells 6,573 are edges
     heat.focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowUp"):  # nothing feeds the first layer but the input
         page.keyboard.press(key)
     reading = page.locator(".reading-out")
     expect(reading).to_contain_text(re.compile(r"input → a0\.h1<q> .+; .*\d\s% → .*\d\s% of all scores"))
     page.keyboard.press("Enter")
-    assert "node=input" in page.url
+    address(page, "node=input")
     box = heat.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] - 3, box["y"] + 3)
     expect(reading).to_contain_text("m7 → logits")
     page.mouse.move(box["x"] + 60, box["y"] + 10)
     expect(reading).to_contain_text("Point at a cell")
-    before = heat.locator("canvas").first.evaluate("canvas => canvas.toDataURL()")
+    before = canvas.evaluate("canvas => canvas.toDataURL()")
     page.get_by_label("Colour").select_option("change of score")
     expect(page.locator(".legend")).to_contain_text("score rose")
-    assert heat.locator("canvas").first.evaluate("canvas => canvas.toDataURL()") != before
+    eventually(page, lambda: canvas.evaluate("canvas => canvas.toDataURL()") != before)
     assert watched.complaints == []
 
 
 def test_the_table_follows_the_comparison_and_sorts(watched: Watched, report: Path) -> None:
     page = watched.open(report)
     page.locator("#compared > summary").click()
-    assert set(table(page, 3)) == {"added", "removed"}
+    listed(page, {"added", "removed"})
     assert len(table(page, 1)) == 50
     header = page.locator("#compared th").filter(has_text="Difference")
     header.get_by_role("button").click()
@@ -169,10 +190,10 @@ def test_the_table_follows_the_comparison_and_sorts(watched: Watched, report: Pa
     assert values == sorted(values)
     page.locator("#compared").get_by_label("changed only").uncheck()
     page.locator("#compared").get_by_role("button", name=re.compile("Show .* more")).click()
-    assert "kept" in table(page, 3)
+    listed(page, {"added", "removed", "kept"})
     against(page).select_option("tune seed 1")
     expect(page.locator("#compared [role=status]")).to_contain_text("tune seed 0 at step 1,000 (A)")
-    assert {"only in A", "only in B"} <= set(table(page, 3))
+    eventually(page, lambda: {"only in A", "only in B"} <= set(table(page, 3)))
 
 
 def test_the_table_is_downloaded_with_the_names_of_its_circuits(
@@ -199,17 +220,20 @@ def test_the_whole_view_comes_back_from_its_address(watched: Watched, report: Pa
     page.get_by_label("Edges into").select_option("MLPs")
     page.get_by_label("Find a node").fill("layer 2")
     page.locator('[data-node="m5"]').first.click()
+    expect(page.locator(".notes").get_by_role("heading")).to_have_text("m5")
+    address(page, "node=m5", "edges=60")
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(100)  # the pointer's own strokes go
     kept = page.locator("#circuit canvas.base").evaluate_all("canvases => canvases.map(c => c.toDataURL())")
-    address = page.url[page.url.index("#") :]
+    where = page.url[page.url.index("#") :]
     page.goto("about:blank")
-    watched.open(report, address)
+    watched.open(report, where)
     expect(against(page)).to_have_value("tune seed 1")
     expect(page.get_by_label("Edges into")).to_have_value("MLPs")
     expect(page.get_by_label("Find a node")).to_have_value("layer 2")
     expect(page.locator(".notes").get_by_role("heading")).to_have_text("m5")
-    drawn(page)
-    again = page.locator("#circuit canvas.base").evaluate_all("canvases => canvases.map(c => c.toDataURL())")
-    assert again == kept
+    drawings = page.locator("#circuit canvas.base")
+    eventually(page, lambda: drawings.evaluate_all("canvases => canvases.map(c => c.toDataURL())") == kept)
     top = page.locator("#circuit").bounding_box()
     assert top is not None
     assert abs(top["y"]) < 100  # a link to a view of the circuit leads to the circuit

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from browser.watched import Watched
+from browser.watched import Watched, eventually
 from circuitune.core import chance_records, records
 from circuitune.core.atomic import write_json
 from circuitune.core.csvio import read_rows, write_rows
@@ -25,10 +25,6 @@ PAINTED = """canvas => {
   const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
   return data.filter((value, i) => i % 4 === 3 && value > 0).length;
 }"""
-
-
-def drawn_edges(page: Page) -> int:
-    return int(page.locator(".drawing").first.get_attribute("data-edges") or 0)
 
 
 def set_slider(page: Page, name: str, value: int) -> None:
@@ -89,18 +85,19 @@ def test_nodes_are_walked_and_held_by_keyboard(watched: Watched, report: Path) -
     page.keyboard.press("Enter")
     page.get_by_role("slider", name=re.compile("Edges drawn")).focus()
     expect(page.locator(".notes").get_by_role("heading")).to_have_text(focused)
-    assert f"node={focused}" in page.url
+    expect(page).to_have_url(re.compile(f"node={re.escape(focused)}"))
 
 
 def test_fewer_edges_are_drawn_when_asked(watched: Watched, report: Path) -> None:
     page = watched.open(report)
-    assert drawn_edges(page) == 150
+    drawing = page.locator(".drawing").first
+    expect(drawing).to_have_attribute("data-edges", "150")
     before = page.locator("#circuit canvas.base").evaluate(PAINTED)
     set_slider(page, "Edges drawn", 20)
-    page.wait_for_function("document.querySelector('.drawing').dataset.edges == 20")
-    assert page.locator("#circuit canvas.base").evaluate(PAINTED) < before
+    expect(drawing).to_have_attribute("data-edges", "20")
+    eventually(page, lambda: page.locator("#circuit canvas.base").evaluate(PAINTED) < before)
     page.get_by_role("slider", name=re.compile("Edges drawn")).press("ArrowRight")
-    page.wait_for_function("document.querySelector('.drawing').dataset.edges == 21")
+    expect(drawing).to_have_attribute("data-edges", "21")
 
 
 def test_the_first_checkpoint_against_itself_has_no_change(watched: Watched, report: Path) -> None:
@@ -122,7 +119,7 @@ def test_the_address_restores_the_view(watched: Watched, report: Path) -> None:
     expect(page.get_by_label("Fine-tuning")).to_have_value("tune seed 1")
     expect(page.locator(".slider").first).to_contain_text("step 300")
     expect(page.locator(".notes").get_by_role("heading")).to_have_text("a2.h1")
-    assert page.locator("#circuit canvas.base").count() == 2
+    expect(page.locator("#circuit canvas.base")).to_have_count(2)
 
 
 def test_layers_show_counts_or_shares(watched: Watched, report: Path) -> None:
@@ -161,7 +158,7 @@ def test_edges_are_sorted_by_keyboard(watched: Watched, report: Path) -> None:
     page = watched.open(report)
     page.locator("#edges > summary").press("Enter")
     header = page.locator("#edges th").filter(has_text="Score after")
-    assert header.get_attribute("aria-sort") == "none"
+    expect(header).to_have_attribute("aria-sort", "none")
     button = header.get_by_role("button")
     for key, order in (("Enter", "ascending"), ("Space", "descending")):
         button.press(key)
@@ -169,7 +166,7 @@ def test_edges_are_sorted_by_keyboard(watched: Watched, report: Path) -> None:
         values = [float(text.replace("\u2212", "-")) for text in edges_shown(page, 6)]
         assert len(values) == 50
         assert values == sorted(values, reverse=order == "descending")
-    assert page.locator("#edges th[aria-sort=none]").count() == 7
+    expect(page.locator("#edges th[aria-sort=none]")).to_have_count(7)
     assert page.evaluate("document.activeElement.textContent") == "Score after"
     assert watched.complaints == []
 
@@ -179,14 +176,13 @@ def test_edges_are_filtered_and_all_of_them_shown(watched: Watched, report: Path
     page.locator("#edges > summary").click()
     edges = page.locator("#edges")
     edges.get_by_role("button", name=re.compile(r"Show all \d+")).click()
-    assert len(edges_shown(page, 1)) > 50
+    eventually(page, lambda: len(edges_shown(page, 1)) > 50)
     edges.get_by_label("Filter").fill("LOGITS a7")
-    rows = list(zip(edges_shown(page, 1), edges_shown(page, 2), strict=True))
-    assert rows
-    assert all(source.startswith("a7") and destination == "logits" for source, destination in rows)
+    eventually(page, lambda: set(edges_shown(page, 2)) == {"logits"})
+    assert all(source.startswith("a7") for source in edges_shown(page, 1))
     edges.get_by_label("Filter").fill("")
     edges.get_by_label("changed only").check()
-    assert set(edges_shown(page, 8)) == {"yes"}
+    eventually(page, lambda: set(edges_shown(page, 8)) == {"yes"})
     edges.get_by_label("Filter").fill("no such edge")
     expect(edges.get_by_role("status")).to_have_text("No edge matches.")
 

@@ -1,8 +1,20 @@
-"""A page that remembers what it complained of and asked for."""
+"""A page that remembers what it complained of and asked for, and what to read from it only once it is there."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Page
+
+PATIENCE_S = 10
+
+
+def eventually(page: Page, holds: Callable[[], object]) -> None:
+    """Wait for what Playwright's `expect` has no words for: the page renders after the event, not within it."""
+    end = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < end, "the page did not become so"
+        page.wait_for_timeout(20)
 
 
 class Watched:
