@@ -20,7 +20,7 @@ from circuitune.models.loading import load
 @pytest.fixture
 def plan(here: Path, model: Path) -> Path:
     """The current folder with a plan that says which model it is for, and one that does not."""
-    made = RankPlan.two_level(load_whole(str(model), None)[0], [1], 1, 3)
+    made = RankPlan.two_level(load_whole(str(model))[0], [1], 1, 3)
     made.save(here / "silent.json")
     replace(made, provenance={**made.provenance, "model": str(model)}).save(here / "circuit_plan.json")
     return here

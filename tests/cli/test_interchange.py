@@ -48,7 +48,7 @@ def done(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 @pytest.fixture
 def examples(files: Path, model: Path) -> Path:
     """The same folder with a plan and an adapter of a tiny model."""
-    base = load_whole(str(model), None)[0]
+    base = load_whole(str(model))[0]
     plan = RankPlan.two_level(base, [1], 1, 3)
     replace(plan, provenance={"model": str(model)}).save(files / "circuit_plan.json")
     save_adapter(attach(base, plan, seed=0), files / "adapter")

@@ -8,6 +8,7 @@ from circuitune.core.records import PairsRecord, read_record
 from circuitune.experiments.inputs import critical_count, freeze, metric_for, reference, validate
 from circuitune.experiments.plan import plan
 from circuitune.experiments.recipe import load_recipe
+from circuitune.experiments.specs import folder_name
 from circuitune.tasks.pairs import Pair, PairSet
 from experiments import tiny
 
@@ -47,6 +48,15 @@ class TestFreeze:
         assert reference(str(model), None) == reference(str(copy), None)
         (copy / "config.json").write_text((copy / "config.json").read_text() + " ")
         assert reference(str(model), None) != reference(str(copy), None)
+
+    def test_the_device_is_pinned_and_half_precision_makes_other_jobs(self, model: Path, tmp_path: Path):
+        asked = tiny.recipe(model, tmp_path)
+        plain, half = freeze(asked), freeze(asked.model_copy(update={"dtype": "bfloat16"}))
+        assert (plain.recipe.device, plain.model.device) == ("cpu", "cpu")
+        first, second = (plan(one.recipe, one.model).pairs for one in (plain, half))
+        assert folder_name(first) != folder_name(second)
+        with pytest.raises(InputError, match="gpu is no device"):
+            freeze(asked.model_copy(update={"device": "gpu"}))
 
     def test_a_missing_file_is_named(self, model: Path, tmp_path: Path):
         with pytest.raises(InputError, match=r"none\.csv is no file"):

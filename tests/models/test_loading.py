@@ -13,7 +13,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from circuitune.adapters.lora import attach, save_adapter
 from circuitune.core.errors import InputError
-from circuitune.models.loading import NANO_FOLDER, Loader, load, load_tokenizer
+from circuitune.models.loading import NANO_FOLDER, Loader, chosen_device, load, load_tokenizer
 from circuitune.testing.models import tiny_model
 
 TOKENS = torch.tensor([[5, 6, 7, 8]])
@@ -347,3 +347,35 @@ def test_the_content_of_an_adapter_is_its_own_and_its_bases(tmp_path, folder):
     assert Loader().content(tmp_path / "adapter") == first
     tiny_model("gpt_neox", seed=1).save_pretrained(folder)
     assert Loader().content(tmp_path / "adapter") != first
+
+
+class TestPlace:
+    def test_without_a_gpu_auto_is_the_cpu(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        assert chosen_device("auto", "someone/model") == torch.device("cpu")
+
+    def test_with_one_auto_is_the_first_gpu_but_for_nano(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        assert chosen_device("auto", "someone/model") == torch.device("cuda")
+        assert chosen_device("auto", "nano") == torch.device("cpu")
+        assert chosen_device("cuda:0", "nano") == torch.device("cuda:0")
+        with pytest.raises(InputError, match=r"sees 1 GPUs here, so cuda:1"):
+            chosen_device("cuda:1", "nano")
+
+    @pytest.mark.parametrize(("device", "says"), [("gpu", "gpu is no device; give cpu"), ("cuda", "sees 0 GPUs here")])
+    def test_a_device_that_is_not_there(self, folder, monkeypatch, device, says):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+        for read in (load, lambda name, device: Loader(device=device).load(name)):
+            with pytest.raises(InputError, match=says):
+                read(folder, device=device)
+
+    @pytest.mark.parametrize("dtype", ["int64", "float31", "Tensor"])
+    def test_a_type_that_no_weights_have(self, folder, dtype):
+        with pytest.raises(InputError, match=f"{dtype} is no type of weights"):
+            load(folder, dtype=dtype)
+
+    def test_the_type_is_as_asked_or_on_a_cpu_single(self, folder):
+        assert load(folder, dtype="bfloat16")[0].dtype == Loader(dtype="bfloat16").load(folder).dtype == torch.bfloat16
+        load(folder, dtype="bfloat16")[0].save_pretrained(folder)
+        assert load(folder)[0].dtype == Loader().load(folder).dtype == torch.float32

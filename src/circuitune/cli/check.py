@@ -1,10 +1,10 @@
 """``circuitune check``: whether results on a model can be trusted."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from circuitune.cli.discover import NO_PAIRS, usable
 from circuitune.cli.output import say, show, show_json, table
-from circuitune.cli.sources import PairOptions, load_pairs
+from circuitune.cli.sources import LOADED, ModelOptions, PairOptions, load_model, load_pairs
 from circuitune.core.errors import MachineError
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ def check(
     model: str,
     /,
     *,
+    loading: ModelOptions = LOADED,
     source: PairOptions = NO_PAIRS,
-    dtype: Literal["float64", "float32", "bfloat16", "float16"] | None = None,
     json: bool = False,
 ) -> None:
     """Try on a model everything that scores and circuits rely on; leaves with 1 if something fails.
@@ -35,17 +35,13 @@ def check(
     ----------
     model: str
         A model folder (also of a PEFT adapter), the name of one on the hub, or nano.
-    dtype: str
-        Type to load the model in; by default as stored, but half precision on the CPU becomes float32.
     json: bool
         Print the result as JSON.
     """
     from circuitune.circuits.checking import check_model
     from circuitune.models.anatomy import anatomy_of
-    from circuitune.models.loading import load
 
-    say(f"Loading {model} ...")
-    loaded, tokenizer = load(model, dtype=dtype)
+    loaded, tokenizer = load_model(model, loading)
     anatomy_of(loaded)  # an unsupported architecture is told before any pair is read
     if source == NO_PAIRS:
         inputs, metric = _random(loaded, tokenizer), "logit_diff"

@@ -1,12 +1,13 @@
 """``circuitune compare``: what differs between two circuits, and whether it is more than chance."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from circuitune.cli.discover import NO_PAIRS, usable
 from circuitune.cli.evaluate import read_file
 from circuitune.cli.output import say, show, show_json, table, working
-from circuitune.cli.sources import PairOptions, load_pairs
+from circuitune.cli.sources import LOADED, ModelOptions, PairOptions, load_pairs
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def compare(
     after: str,
     /,
     *,
+    loading: ModelOptions = LOADED,
     source: PairOptions = NO_PAIRS,
     share: float = 0.05,
     metric: Literal["auto", "logit_diff", "kl", "nll"] = "auto",
@@ -72,7 +74,7 @@ def compare(
         raise InputError(f"{models[0]} is no file, so it is taken for a model: name pairs with --task or --pairs.")
     found = {side: read_file(Path(side)) for side in sides if _is_file(side)}
     if models:
-        found |= _score(models, source, metric, pairs_count)
+        found |= _score(models, loading, source, metric, pairs_count)
     with working(f"Comparing, {resamples} resamples"):
         result = compare_with_chance(found[before], found[after], size=share, resamples=resamples, seed=seed)
     if json:
@@ -90,13 +92,15 @@ def _is_file(side: str) -> bool:
         return False
 
 
-def _score(models: list[str], source: PairOptions, metric: str, pairs_count: int) -> dict[str, Any]:
+def _score(
+    models: list[str], loading: ModelOptions, source: PairOptions, metric: str, pairs_count: int
+) -> dict[str, Any]:
     """Each model's scores of the same pairs, one by one; the first model checks them and answers for missing ones."""
     from circuitune.circuits.attribution import attribute
     from circuitune.models.encoding import encode
     from circuitune.models.loading import Loader
 
-    tokenizers, loader = _tokenizers(models), Loader()
+    tokenizers, loader = _tokenizers(models, loading.trust_remote_code), Loader(**asdict(loading))
     say(f"Loading {models[0]} ...")
     first = loader.load(models[0])
     pairs, chosen = load_pairs(source, first, tokenizers[0], metric, "circuit")
@@ -109,14 +113,14 @@ def _score(models: list[str], source: PairOptions, metric: str, pairs_count: int
     return scores
 
 
-def _tokenizers(models: list[str]) -> "list[PreTrainedTokenizerBase]":
+def _tokenizers(models: list[str], trusting: bool) -> "list[PreTrainedTokenizerBase]":
     """Each model's own; one that brings none, as a Trainer's checkpoint may, has the first that another brings."""
     from circuitune.models.loading import load_tokenizer
 
     own: list[PreTrainedTokenizerBase | InputError] = []
     for name in models:
         try:
-            own.append(load_tokenizer(name))
+            own.append(load_tokenizer(name, trust_remote_code=trusting))
         except InputError as error:
             own.append(error)
     there = [found for found in own if not isinstance(found, InputError)]

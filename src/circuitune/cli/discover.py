@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from circuitune.cli.output import say, show, show_json
-from circuitune.cli.sources import PairOptions, load_model, load_pairs
+from circuitune.cli.sources import LOADED, ModelOptions, PairOptions, load_model, load_pairs
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ Ablation = Literal["interchange", "zero", "mean", "mean-positional"]
 def discover(
     *,
     model: str = "nano",
+    loading: ModelOptions = LOADED,
     source: PairOptions = NO_PAIRS,
     method: Method = "eap-ig",
     steps: int = 5,
@@ -79,7 +80,7 @@ def discover(
     if not 0 < share <= 1:
         raise InputError(f"--share {share} is no share of the edges; give a number above 0, at most 1.")
     budget = bytes_of(memory)
-    loaded, tokenizer = load_model(model)
+    loaded, tokenizer = load_model(model, loading)
     pairs, chosen = load_pairs(source, loaded, tokenizer, metric, "circuit")
     sample = usable(pairs, chosen).sample(pairs_count)
     ensure_writable_folder(out)

@@ -5,7 +5,7 @@ from typing import Any
 
 from circuitune.cli.discover import NO_PAIRS, Ablation, Metric, usable
 from circuitune.cli.output import say, show, show_json, table
-from circuitune.cli.sources import PairOptions, load_model, load_pairs
+from circuitune.cli.sources import LOADED, ModelOptions, PairOptions, load_model, load_pairs
 from circuitune.core.errors import InputError
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -16,6 +16,7 @@ def evaluate(
     /,
     *,
     model: str = "nano",
+    loading: ModelOptions = LOADED,
     source: PairOptions = NO_PAIRS,
     metric: Metric = "auto",
     ablation: Ablation = "interchange",
@@ -57,7 +58,7 @@ def evaluate(
         raise InputError(f"--shares {outside[0]} is no share of the edges; give numbers above 0, at most 1.")
     loaded_file = read_file(file)
     cuts = [loaded_file.top(share) for share in shares] if isinstance(loaded_file, EdgeScores) else [loaded_file]
-    loaded, tokenizer = load_model(model)
+    loaded, tokenizer = load_model(model, loading)
     pairs, chosen = load_pairs(source, loaded, tokenizer, metric, "validation")
     sample = usable(pairs, chosen).sample(pairs_count)
     say(f"Running {len(cuts)} circuits on {len(sample)} pairs, metric {chosen} ...")

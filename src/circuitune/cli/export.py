@@ -145,7 +145,7 @@ def _folder(file: Path, plan: "RankPlan", name: str, out: Path | None, json: boo
     if out is None or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise InputError("Name an empty or new folder with --out: an adapter is several files.")
     say(f"Loading {name} ...")
-    loaded, _ = load_whole(name, None)
+    loaded, _ = load_whole(name)
     made = save_peft_folder(plan, loaded, out, name=name, scores=_scores(file, plan))
     _written({"for": "peft"}, made, {}, json)
 

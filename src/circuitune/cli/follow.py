@@ -1,6 +1,7 @@
 """``circuitune follow``: the circuits of a task along the checkpoints of a training."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,7 +9,7 @@ from cyclopts import Parameter
 
 from circuitune.cli.discover import NO_PAIRS, usable
 from circuitune.cli.output import say, show, show_json, table
-from circuitune.cli.sources import PairOptions, load_pairs
+from circuitune.cli.sources import LOADED, ModelOptions, PairOptions, load_pairs
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def follow(
     *,
     checkpoints: Path | None = None,
     revisions: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = (),
+    loading: ModelOptions = LOADED,
     source: PairOptions = NO_PAIRS,
     share: float = 0.05,
     metric: Literal["auto", "logit_diff", "kl", "nll"] = "auto",
@@ -74,7 +76,8 @@ def follow(
     )
     start = points[0] if checkpoints is None else following.Checkpoint(0, model)
     say(f"Loading {start} ...")
-    loader, tokenizer = Loader(), load_tokenizer(start.name, revision=start.revision)
+    loader = Loader(**asdict(loading))
+    tokenizer = load_tokenizer(start.name, revision=start.revision, trust_remote_code=loading.trust_remote_code)
     loaded = loader.load(start.name, revision=start.revision)
     pairs, chosen = load_pairs(source, loaded, tokenizer, metric, "circuit")
     sample = usable(pairs, chosen).sample(pairs_count)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cyclopts import Parameter
 
 from circuitune.cli.output import say, show, show_json, table, working
-from circuitune.cli.sources import load_model
+from circuitune.cli.sources import LOADED, ModelOptions, load_model
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def plan(
     /,
     *,
     model: str = "nano",
+    loading: ModelOptions = LOADED,
     data: DataOptions = NO_DATA,
     rank: int | None = None,
     critical_rank: int | None = None,
@@ -123,13 +124,13 @@ def plan(
     common: dict[str, Any] = {"allocator": allocator, "budget": budget, "modules": modules, "gate": gate}
     facts: dict[str, Any] = {}
     if data.dataset is not None:
-        loaded, tokenizer = load_model(model)
+        loaded, tokenizer = load_model(model, loading)
         ensure_writable_folder(out.parent)
         made, facts = _from_data(loaded, tokenizer, data, critical_layers, common, scores_beside(out))
     else:
         assert before is not None
         chosen = {name: LEVELS[name] if level is None else level for name, level in levels.items()}
-        made, loaded = _from_scores(before, after, model, {**chosen, "rule": rule, **common})
+        made, loaded = _from_scores(before, after, model, loading, {**chosen, "rule": rule, **common})
         ensure_writable_folder(out.parent)
     made = replace(made, provenance={**made.provenance, "model": model})
     made.save(out)
@@ -158,13 +159,15 @@ def _require_used(data: DataOptions, others: dict[str, Any], budget: int | None,
         raise InputError("--by layers and --modules contradict each other; give one of the two.")
 
 
-def _from_scores(before: Path, after: Path | None, model: str, options: dict[str, Any]) -> "tuple[RankPlan, Model]":
+def _from_scores(
+    before: Path, after: Path | None, model: str, loading: ModelOptions, options: dict[str, Any]
+) -> "tuple[RankPlan, Model]":
     """The plan from saved scores, and the model it is for."""
     from circuitune.adapters.allocation import rank_plan
     from circuitune.circuits.scores import EdgeScores
 
     scores = EdgeScores.load(before), EdgeScores.load(after) if after is not None else None
-    loaded, _ = load_model(model)
+    loaded, _ = load_model(model, loading)
     return rank_plan(*scores, model=loaded, **options), loaded
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from circuitune.cli.output import say, show
-from circuitune.cli.sources import parameters
+from circuitune.cli.sources import Dtype, parameters
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def run(
     quick: bool = False,
     full: bool = False,
     recipe: Path | None = None,
+    device: str | None = None,
+    dtype: Dtype | None = None,
     out: Path | None = None,
     jobs: int = 2,
 ) -> None:
@@ -60,6 +62,10 @@ def run(
         Three seeds, five random draws, the study's long prompts.
     recipe: Path
         A recipe file (YAML) in place of the built-in one.
+    device: str
+        Where models run: cpu, cuda, cuda:1; by default the first GPU if there is one (nano stays on the CPU).
+    dtype: str
+        Type of the weights; by default as stored, but half precision on the CPU becomes float32.
     out: Path
         The run folder; runs/NAME by default.
     jobs: int
@@ -74,6 +80,7 @@ def run(
         raise InputError(f"--jobs {jobs}: at least one worker is needed.")
     base = _base(quick, full, recipe)
     changes = _changes(load_recipe(base).data.parameters, model, task, settings, pairs, answer_prefix, strict)
+    changes |= {name: value for name, value in (("device", device), ("dtype", dtype)) if value is not None}
     if changes and recipe is None:
         changes["name"] = _name(load_recipe(base, changes), quick, full)
     chosen = load_recipe(base, changes)

@@ -1,6 +1,6 @@
-"""What the single steps share: options that name pairs, and pairs and models as those options say."""
+"""What the single steps share: options on pairs and models, and pairs and models as those options say."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +16,23 @@ if TYPE_CHECKING:
     from circuitune.tasks.pairs import PairSet
 
 Part = Literal["train", "circuit", "validation", "test", "all"]
+Dtype = Literal["float64", "float32", "bfloat16", "float16"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ModelOptions:
+    """How models are loaded."""
+
+    device: str = "auto"
+    "Where the model runs: cpu, cuda, cuda:1; auto is the first GPU if there is one (nano stays on the CPU)."
+    dtype: Dtype | None = None
+    "Type of its weights; by default as stored, but half precision on the CPU becomes float32."
+    trust_remote_code: bool = False
+    "Run the Python code that the model's folder or repository brings; only for models you trust."
+
+
+LOADED = ModelOptions()
 
 
 @Parameter(name="*")
@@ -110,9 +127,9 @@ def report_left_out(left_out: Any) -> None:
         say(f"  and {len(left_out) - 10} more")
 
 
-def load_model(name: str, revision: str | None = None) -> tuple["Model", "PreTrainedTokenizerBase"]:
+def load_model(name: str, how: ModelOptions) -> tuple["Model", "PreTrainedTokenizerBase"]:
     """A model and its tokenizer, saying so on stderr."""
     from circuitune.models.loading import load
 
     say(f"Loading {name} ...")
-    return load(name, revision=revision)
+    return load(name, **asdict(how))

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from circuitune.cli.discover import NO_PAIRS
 from circuitune.cli.output import say, show, show_json, table, working
-from circuitune.cli.sources import PairOptions, read_source, report_left_out
+from circuitune.cli.sources import LOADED, ModelOptions, PairOptions, read_source, report_left_out
 from circuitune.core.errors import InputError
 from circuitune.training.methods import (
     LEARNING_RATES,
@@ -63,6 +63,7 @@ FINETUNING, REINFORCEMENT = FinetuningOptions(), ReinforcementOptions()
 def train(
     *,
     model: str = "nano",
+    loading: ModelOptions = LOADED,
     source: PairOptions = NO_PAIRS,
     method: MethodName | Reinforcement = "lora",
     rank: int | None = None,
@@ -134,7 +135,7 @@ def train(
     measured = source.part or "validation"
     if measured not in ("validation", "test"):
         raise InputError(f"--part {measured}: accuracy is measured on validation or test.")
-    _show(_tune(model, source, measured, method, rank, plan, settings, seed, out), method, out, json)
+    _show(_tune(model, loading, source, measured, method, rank, plan, settings, seed, out), method, out, json)
 
 
 def _named(options: dict[str, Any]) -> dict[str, Any]:
@@ -161,6 +162,7 @@ def _require_place(out: Path) -> None:
 
 def _tune(
     name: str,
+    loading: ModelOptions,
     source: PairOptions,
     measured: "Part",
     method: MethodName | Reinforcement,
@@ -179,7 +181,7 @@ def _tune(
         assert isinstance(settings, ReinforceSettings)
         from circuitune.training.reinforce import reinforce  # what is missing is said before anything is loaded
 
-        model, tokenizer = _load_rewarded(name, fresh=rank is not None or given is not None)
+        model, tokenizer = _load_rewarded(name, loading, fresh=rank is not None or given is not None)
         train, evaluate = _pairs(source, measured, model, tokenizer)
         if rank is not None:
             given = RankPlan.uniform(model, rank=rank)
@@ -200,7 +202,7 @@ def _tune(
     from circuitune.training.catalogue import tuning
     from circuitune.training.finetune import finetune
 
-    model, tokenizer = _load_whole(name)
+    model, tokenizer = _load_whole(name, loading)
     train, evaluate = _pairs(source, measured, model, tokenizer)
     config = tuning(method, model, rank=rank, plan=given)
     with working(f"Training on {len(train)} rows"):
@@ -217,22 +219,22 @@ def _arm(method: MethodName | Reinforcement, plan: Path | None) -> str:
     return method if plan is None else f"{method} {ranks}"
 
 
-def _load_whole(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+def _load_whole(name: str, loading: ModelOptions) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """The model and its tokenizer; adapters will name their base as the user does."""
     from circuitune.experiments.inputs import load_whole
 
-    model, tokenizer = load_whole(name, None)
+    model, tokenizer = load_whole(name, **asdict(loading))
     model.name_or_path = name
     return model, tokenizer
 
 
-def _load_rewarded(name: str, fresh: bool) -> "tuple[Model, PreTrainedTokenizerBase]":
+def _load_rewarded(name: str, loading: ModelOptions, fresh: bool) -> "tuple[Model, PreTrainedTokenizerBase]":
     """The same for a fresh adapter, or else an adapter to go on with; InputError for an adapter on an adapter."""
     from peft import PeftModel
 
     from circuitune.models.loading import load
 
-    model, tokenizer = load(name)
+    model, tokenizer = load(name, **asdict(loading))
     if isinstance(model, PeftModel) and fresh:
         raise InputError(f"{name} is an adapter with ranks of its own; leave out --rank and --plan to go on with it.")
     if not isinstance(model, PeftModel):

@@ -107,7 +107,7 @@ def scored(
 def opened(base: PreTrainedModel, checkpoint: Path) -> Generator[Model]:
     """The model of a checkpoint, in evaluation mode: the base with its adapter in it meanwhile, or a whole model."""
     if not (checkpoint / "adapter_config.json").is_file():
-        yield load_whole(str(checkpoint), None)[0]
+        yield load_whole(str(checkpoint), device=base.device, dtype=base.dtype)[0]
         return
     with peft_quiet():
         model = PeftModel.from_pretrained(base, checkpoint)  # pyright: ignore[reportUnknownMemberType]

@@ -15,7 +15,7 @@ from circuitune.experiments.recipe import DataRecipe, Recipe
 from circuitune.experiments.specs import ModelRef
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.answering import fill_wrong
-from circuitune.models.loading import NANO, NANO_FOLDER, load
+from circuitune.models.loading import NANO, NANO_FOLDER, chosen_device, load
 from circuitune.tasks.checks import Checked, check
 from circuitune.tasks.files import read_pairs
 from circuitune.tasks.pairs import PairSet
@@ -39,8 +39,8 @@ class Frozen:
     """A recipe whose inputs are pinned.
 
     Attributes:
-        recipe: with the data file's path inside the run folder, and the model folder's absolute.
-        model: the model's name and fingerprint.
+        recipe: with the data file's path inside the run folder, the model folder's absolute, and the very device.
+        model: the model's name and fingerprint, and how it is loaded.
         files: path inside the run folder -> the user's file to copy there.
     """
 
@@ -50,12 +50,13 @@ class Frozen:
 
 
 def freeze(recipe: Recipe) -> Frozen:
-    """Pin the recipe's inputs; InputError where a file or folder it names is missing."""
+    """Pin the recipe's inputs and its device; InputError where one that it names is missing."""
     folder = Path(recipe.model)
     name = str(folder.resolve()) if recipe.model != NANO and folder.exists() else recipe.model
-    model = reference(name, recipe.revision)
+    device = str(chosen_device(recipe.device, name))
+    model = reference(name, recipe.revision).model_copy(update={"device": device, "dtype": recipe.dtype})
     copies: dict[str, Path] = {}
-    changes: dict[str, object] = {"model": name, "data": _pinned(recipe.data, copies)}
+    changes: dict[str, object] = {"model": name, "device": device, "data": _pinned(recipe.data, copies)}
     if recipe.composition is not None:
         others = {
             field: {name: _pinned(data, copies) for name, data in getattr(recipe.composition, field).items()}
@@ -108,9 +109,9 @@ def _hub_revision(name: str, revision: str | None) -> str:
     return path.parent.name
 
 
-def load_whole(name: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model that can be fine-tuned; InputError where it is a PEFT adapter."""
-    model, tokenizer = load(name, revision=revision)
+def load_whole(name: str, **how: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model that can be fine-tuned, as `load` does; InputError where it is a PEFT adapter."""
+    model, tokenizer = load(name, **how)
     if isinstance(model, PeftModel):
         raise InputError(
             f"{name} is a PEFT adapter; merge it into its base (merge_and_unload), save that, and give it."
@@ -122,9 +123,9 @@ def load_pinned(
     name: str, revision: str | None, expected: ModelRef
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a model and make sure it is the one that was pinned; InputError where it has changed."""
-    if reference(name, revision) != expected:
+    if reference(name, revision).fingerprint != expected.fingerprint:
         raise InputError(f"The model {name} has changed since the run began; restore it, or start a run of its own.")
-    return load_whole(name, revision)
+    return load_whole(name, revision=revision, device=expected.device, dtype=expected.dtype)
 
 
 def read(data: DataRecipe, run: Path) -> PairSet:
@@ -222,7 +223,7 @@ def validate(frozen: Frozen, run: Path) -> Size:
     for data in (recipe.data, *recipe.other_data.values()):
         if data.file is None:
             read(data, run)  # an unknown task is found before the model is loaded
-    model, tokenizer = load_whole(recipe.model, recipe.revision)
+    model, tokenizer = load_pinned(recipe.model, recipe.revision, frozen.model)
     require_layers(recipe, anatomy_of(model).layers)
     pairs = _usable(recipe.data, frozen, run, model, tokenizer)
     for data in recipe.other_data.values():

@@ -242,7 +242,8 @@ class Recipe(Record):
 
     ``registration`` is the sha256 of the file in which a study said beforehand what it expects; ``contest`` None
     leaves out phase 1 and the comparison of methods, ``tuning`` None the fine-tunings whose circuits are followed,
-    ``robustness`` and ``composition`` None these two questions.
+    ``robustness`` and ``composition`` None these two questions. ``device`` auto is the first GPU if there is one, and
+    the CPU for nano; a run folder says which it was. ``dtype`` None: as stored, but float32 on the CPU.
     """
 
     format: Literal[1] = 1
@@ -250,6 +251,8 @@ class Recipe(Record):
     registration: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     model: str
     revision: str | None = None
+    device: str = "auto"
+    dtype: Literal["float64", "float32", "bfloat16", "float16"] | None = None
     data: DataRecipe
     training: TrainingRecipe
     tuning: TuningRecipe | None

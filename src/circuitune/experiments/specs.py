@@ -45,10 +45,15 @@ Twist = Literal["none", "longer", "warm", "faster"]
 
 
 class ModelRef(Record):
-    """A model by content: the name as shown, and a fingerprint of its files (or its hub revision)."""
+    """A model by content: the name as shown, and a fingerprint of its files (or its hub revision).
+
+    ``device`` and ``dtype``: how it is loaded, which the last digits of a number depend on.
+    """
 
     name: str
     fingerprint: str
+    device: str = "cpu"
+    dtype: str | None = None
 
 
 class RankSpec(Record):
@@ -186,7 +191,10 @@ def is_rate_role(role: str) -> bool:
 
 
 LATER = ("registration", "twist", "rates", "kept", "kept_pairs")
-"""Fields that only some jobs set: left out of the hash elsewhere, so that a new one gives no other job a new name."""
+"""Fields that only some jobs set: left out of the hash elsewhere, so that a new one gives no other job a new name.
+
+So are the device and type of a model on the CPU as stored.
+"""
 
 
 def folder_name(spec: JobSpec) -> str:
@@ -194,6 +202,7 @@ def folder_name(spec: JobSpec) -> str:
     said = spec.model_dump(mode="json")
     fields = type(spec).model_fields
     unset = {name for name in LATER if name in fields and getattr(spec, name) == fields[name].default}
+    said["model"] = spec.model.model_dump(mode="json", exclude_defaults=True)
     return f"{spec.label}-{digest({name: value for name, value in said.items() if name not in unset})[:12]}"
 
 

@@ -16,14 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from logging import CRITICAL
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download, model_info
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 from peft import PeftModel, get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 from safetensors import SafetensorError
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -106,25 +105,22 @@ def load(
         revision: branch, tag or commit on the hub.
         trust_remote_code: run the model code of the repository or folder.
         dtype: such as "bfloat16"; None: as stored, but half precision on the CPU becomes float32.
-        device: such as "cuda:0"; None: the CPU.
+        device: such as "cuda:0", or "auto" (`chosen_device`); None: the CPU.
 
     Raises:
         InputError: no such folder or model; a folder without config, weights or tokenizer; an encoder-decoder;
-            weights that do not fit the config.
+            weights that do not fit the config; a type or device that is none, or not there.
         MachineError: not enough memory.
     """
     place = _find(os.fspath(name), revision, trust_remote_code)
+    where, dtype = chosen_device(device, place.shown), chosen_dtype(dtype)
     with _explained(place), _quiet(place):
         adapter = _adapter_config(place)
         if adapter is None:
             model, tokenizer = _model(place, dtype), _tokenizer(place)
         else:
             model, tokenizer = _adapted(place, adapter, dtype)
-        if dtype is None and model.dtype in (torch.float16, torch.bfloat16) and _on_cpu(device):
-            model = model.float()
-        if device is not None:
-            cast(nn.Module, model).to(device)
-        return model.eval(), tokenizer
+        return _placed(model, dtype, where).eval(), tokenizer
 
 
 def load_tokenizer(
@@ -144,12 +140,19 @@ def load_tokenizer(
 
 
 class Loader:
-    """Loads one model after another, on the CPU as `load` does; the base that adapters share is read once.
+    """Loads one model after another, as `load` does; the base that adapters share is read once.
 
     A model it gave out is used up when the next is loaded: adapters of one shape change places in it.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        trust_remote_code: bool = False,
+        dtype: str | torch.dtype | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        self._trusting, self._dtype, self._device = trust_remote_code, chosen_dtype(dtype), device
         self._base: _Place | None = None
         self._model: Any = None
         self._config: dict[str, Any] | None = None  # of the adapter on it
@@ -157,7 +160,8 @@ class Loader:
 
     def load(self, name: str | os.PathLike[str], *, revision: str | None = None) -> PreTrainedModel | PeftModel:
         """The model alone, in eval mode; names and errors are those of `load`."""
-        place = _find(os.fspath(name), revision, False)
+        place = _find(os.fspath(name), revision, self._trusting)
+        where = chosen_device(self._device, place.shown)
         with _explained(place), _quiet(place):
             adapter = _adapter_config(place)
             base = place if adapter is None else _base(place, adapter)
@@ -167,8 +171,7 @@ class Loader:
                 self._read(base)
             if config is not None and (self._config is None or not self._exchanged(place)):
                 self._adapt(base, place, config)
-            if self._model.dtype in (torch.float16, torch.bfloat16):
-                self._model = self._model.float()
+            self._model = _placed(self._model, self._dtype, where)
             return self._model.eval()
 
     def content(self, name: str | os.PathLike[str], *, revision: str | None = None) -> str:
@@ -176,7 +179,7 @@ class Loader:
 
         An adapter's is of its own files and of its base.
         """
-        place = _find(os.fspath(name), revision, False)
+        place = _find(os.fspath(name), revision, self._trusting)
         if place.origin not in self._contents:
             with _explained(place), _quiet(place):
                 adapter = _adapter_config(place)
@@ -189,7 +192,7 @@ class Loader:
     def _read(self, base: _Place) -> None:
         self._base = self._model = self._config = None  # before the next one is read: two might not fit
         with _explained(base):
-            self._model, self._base = _model(base, None), base
+            self._model, self._base = _model(base, self._dtype), base
 
     def _adapt(self, base: _Place, place: _Place, config: dict[str, Any]) -> None:
         """Put an adapter on the base, which is read again where another is on it."""
@@ -271,7 +274,7 @@ def _reachable(name: str, revision: str | None) -> bool:
     return True
 
 
-def _model(place: _Place, dtype: str | torch.dtype | None) -> PreTrainedModel:
+def _model(place: _Place, dtype: torch.dtype | None) -> PreTrainedModel:
     if not place.has("config.json"):
         inside = sorted(path.name for path in place.folder.glob("checkpoint*")) if place.folder else []
         fix = f"give what is in it, such as {place.shown}/{inside[0]}" if inside else "give one that does"
@@ -317,9 +320,7 @@ def _tokenizer(place: _Place) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(place.source, **place.options)
 
 
-def _adapted(
-    place: _Place, config: Path, dtype: str | torch.dtype | None
-) -> tuple[PeftModel, PreTrainedTokenizerBase]:
+def _adapted(place: _Place, config: Path, dtype: torch.dtype | None) -> tuple[PeftModel, PreTrainedTokenizerBase]:
     """A PEFT adapter on its base, with its own tokenizer if it brings one."""
     found = _base(place, config)
     with _explained(found):
@@ -377,8 +378,40 @@ def peft_quiet() -> Iterator[None]:
         yield
 
 
-def _on_cpu(device: str | torch.device | None) -> bool:
-    return device is None or torch.device(device).type == "cpu"
+def chosen_device(device: str | torch.device | None, name: str) -> torch.device:
+    """Where a model runs: as asked, or with "auto" on the first GPU; nano, and what None asks for, on the CPU.
+
+    Raises:
+        InputError: no such device, or not on this machine.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() and name != NANO else None
+    try:
+        where = torch.device("cpu" if device is None else device)
+    except RuntimeError as error:
+        raise InputError(f"{device} is no device; give cpu, cuda, cuda:1 or auto.") from error
+    if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise InputError(
+            f"PyTorch sees {count} GPUs here, so {where} cannot be used; give cpu or auto"
+            f"{'' if count else ', or install a PyTorch built for your GPU'}."
+        )
+    return where
+
+
+def chosen_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """The type that a name such as "bfloat16" stands for; InputError where it is no floating-point type."""
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise InputError(f"{dtype} is no type of weights; give float32, bfloat16, float16 or float64.")
+    return found
+
+
+def _placed(model: Any, dtype: torch.dtype | None, where: torch.device) -> Any:
+    """The model on its device; half precision that nobody asked for is float32 on a CPU, which is slow at it."""
+    if dtype is None and model.dtype in (torch.float16, torch.bfloat16) and where.type == "cpu":
+        model = model.float()
+    return model if where.type == "cpu" else model.to(where)
 
 
 @contextmanager

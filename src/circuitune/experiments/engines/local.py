@@ -29,8 +29,9 @@ THREADS = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
-"""Environment of a worker: results depend on the order of sums, so one thread."""
+"""Environment of a worker: results depend on the order of sums, so one thread, and fixed workspaces on a GPU."""
 FAILURE = "failure.txt"
 """In a job's folder: the traceback of an error that is nobody's input."""
 LEAVE = 10.0
