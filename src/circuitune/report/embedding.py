@@ -35,8 +35,8 @@ class Packed:
 
 def pack(scores: Path, circuit: Path) -> Packed:
     """Read a scores file and a circuit file of the same graph; InputError where they do not fit."""
-    values, wiring = _read(scores, "values")
-    mask, other = _read(circuit, "mask")
+    values, wiring = read_map(scores, "values")
+    mask, other = read_map(circuit, "mask")
     if other != wiring:
         raise InputError(f"{circuit.name} and {scores.name} are of different models.")
     if not np.isfinite(values).all():
@@ -50,8 +50,12 @@ def pack(scores: Path, circuit: Path) -> Packed:
     return Packed(wiring, scale, base64.b64encode(data).decode("ascii"))
 
 
-def _read(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
-    """Tensor ``name`` [sources, destinations] of a file of ours and the graph its metadata names."""
+def read_map(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
+    """Tensor ``name`` [sources, destinations] of a file of ours and the graph its metadata names.
+
+    Raises:
+        InputError: the file is missing, damaged, or of another kind.
+    """
     try:
         data = path.read_bytes()
         tensors = load(data)
