@@ -172,6 +172,10 @@ def _draw(axes: Axes, shape: Shape, side: _Side, width: float, row: float, most:
             _edge(axes, boxes[source], boxes[reader], _letter(destination), status, root)
     for name, box in boxes.items():
         _node(axes, name, box, side.degrees.get(name, 0), largest)
+        text = name.split(".h")[1] if ".h" in name else "MLP" if name.startswith("m") else name
+        widest = str(shape.heads - 1) if ".h" in name else text  # all heads have their number, or none
+        if 0.048 * len(widest) < box.width:
+            _label(axes, text, box, side.degrees.get(name, 0), largest)
 
 
 def _letter(destination: str) -> str:
@@ -210,26 +214,24 @@ def _spread(box: _Box, x: float) -> float:
 
 
 def _node(axes: Axes, name: str, box: _Box, degree: int, largest: int) -> None:
-    shade = (degree / largest) ** 0.5  # as the scale's
+    """A box shaded by degree; one that is in no circuit is an outline under the edges."""
     corner = (box.x - box.width / 2, box.y - box.height / 2)
     style = f"round,pad=0,rounding_size={0.03 if name.startswith('a') else box.height / 2}"
-    fill = _SHADES(shade) if degree else "white"
-    axes.add_patch(
-        FancyBboxPatch(
-            corner,
-            box.width,
-            box.height,
-            boxstyle=style,
-            facecolor=fill,
-            edgecolor=INK if degree else RULE,
-            linewidth=0.5,
-            zorder=3,
-        )
-    )
-    text = name.split(".h")[1] if ".h" in name else "MLP" if name.startswith("m") else name
-    if 0.048 * len(text) < box.width:
-        colour = "white" if shade > 0.62 else INK if degree else KEPT
-        axes.text(box.x, box.y - 0.004, text, ha="center", va="center", fontsize=5, color=colour, zorder=4)
+    fill, line, zorder = (_SHADES(_shade(degree, largest)), INK, 3) if degree else ("white", RULE, 0.5)
+    look = {"facecolor": fill, "edgecolor": line, "linewidth": 0.5, "zorder": zorder}
+    axes.add_patch(FancyBboxPatch(corner, box.width, box.height, boxstyle=style, **look))
+
+
+def _label(axes: Axes, text: str, box: _Box, degree: int, largest: int) -> None:
+    dark = _shade(degree, largest) > 0.62
+    colour = "white" if dark else INK if degree else KEPT
+    place = {"ha": "center", "va": "center", "zorder": 4 if degree else 0.6}
+    axes.text(box.x, box.y - 0.004, text, fontsize=5, color=colour, **place)
+
+
+def _shade(degree: int, largest: int) -> float:
+    """Where on the scale, whose shades follow the root."""
+    return (degree / largest) ** 0.5
 
 
 def _legend() -> list[Line2D]:

@@ -52,7 +52,8 @@ def _middles(layers: Sequence[int]) -> tuple[list[float], list[str]]:
     last = max(layers)
     found = {layer: [place for place, at in enumerate(layers) if at == layer] for layer in sorted(set(layers))}
     step = 1 if len(found) < 16 else 4
-    kept = [layer for layer in found if layer < 0 or layer % step == 0 or len(found[layer]) == 1]
+    crowded = 0 if step > 1 and -1 in found else None  # layer 0 then stands where the input does
+    kept = [at for at in found if len(found[at]) == 1 or (at % step == 0 and at != crowded)]
     names = {-1: "input", last: "logits" if len(found[last]) == 1 else str(last)}
     return [sum(found[layer]) / len(found[layer]) for layer in kept], [names.get(at, str(at)) for at in kept]
 

@@ -39,8 +39,6 @@ def pack(scores: Path, circuit: Path) -> Packed:
     mask, other = read_map(circuit, "mask")
     if other != wiring:
         raise InputError(f"{circuit.name} and {scores.name} are of different models.")
-    if not np.isfinite(values).all():
-        raise InputError(f"{scores.name} holds a score that is not finite.")
     possible = np.arange(len(wiring.sources))[None, :] < np.array(wiring.readable)[:, None]
     edges = values.T[possible].astype(np.float64)
     scale = float(np.abs(edges).max(initial=0.0))
@@ -54,7 +52,7 @@ def read_map(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
     """Tensor ``name`` [sources, destinations] of a file of ours and the graph its metadata names.
 
     Raises:
-        InputError: the file is missing, damaged, or of another kind.
+        InputError: the file is missing, damaged, of another kind, or holds a score that is not finite.
     """
     try:
         data = path.read_bytes()
@@ -71,6 +69,8 @@ def read_map(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
     wiring = wiring_of_record(graph)
     if tensor.shape != (len(wiring.sources), len(wiring.destinations)):
         raise InputError(f"{path.name} has a tensor of shape {tensor.shape}, which is not its graph's.")
+    if not np.isfinite(tensor).all():
+        raise InputError(f"{path.name} holds a score that is not finite.")
     return tensor, wiring
 
 

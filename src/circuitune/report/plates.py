@@ -18,6 +18,8 @@ from circuitune.figures.lines import Dash, Line, Panel, Point, line_panels
 from circuitune.figures.style import INK, KEPT, SIZE, SIZE_PALE, Drawing, mixed, percent
 from circuitune.figures.tables import Table, table
 
+MINUS: Final = "\N{MINUS SIGN}"
+
 SEVERAL: Final = 3
 """Fine-tunings from which on a mean over them is drawn, with Student's interval; of two it says nothing."""
 
@@ -341,11 +343,11 @@ def _mean_and_interval(values: Sequence[float], signed: bool = False) -> list[st
         return ["none", "none"]
     found = t_interval(values)
     kind, unit = ("+.1f", "") if signed else (".1f", " %")
-    mean = format(100 * sum(values) / len(values), kind) + unit
+    mean = format(100 * sum(values) / len(values), kind).replace("-", MINUS) + unit
     if not isinstance(found, Interval):
         return [mean, "none"]
     join = " to " if signed else "\N{EN DASH}"
-    return [mean, join.join(format(100 * end, kind) for end in (found.low, found.high))]
+    return [mean, join.join(format(100 * end, kind).replace("-", MINUS) for end in (found.low, found.high))]
 
 
 def _arm(arm: str) -> str:
