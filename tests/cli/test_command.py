@@ -9,7 +9,7 @@ from circuitune.cli import VERBS, call, overview
 
 SUBVERBS = {
     "tasks": ("list", "show", "check", "export"),
-    "report": ("build",),
+    "report": ("build", "figures"),
     "runs": ("list", "check"),
     "job": ("run",),
 }

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from warnings import warn
 
 from peft import LoraConfig
 
-from circuitune.adapters import allocators
+from circuitune.adapters import allocators, showing
 from circuitune.adapters.gate import Gate, examine
 from circuitune.adapters.importance import Importance, ModuleImportance
 from circuitune.adapters.modules import LinearModule, Model, linear_modules, parameter_count
@@ -26,7 +26,13 @@ from circuitune.circuits.scores import EdgeScores
 from circuitune.core.atomic import write_json
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import sha256_bytes
+from circuitune.core.notebook import frame
 from circuitune.core.records import ImportanceRecord, RankPlanRecord, read_record
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from circuitune.figures.style import Drawing
 
 Provenance = Mapping[str, str | int | float]
 GateMode = Literal["warn", "uniform", "off"]
@@ -243,6 +249,19 @@ class RankPlan:
     def _alpha(self, rank: int) -> int:
         alpha = self.alpha_over_rank * rank
         return int(alpha) if alpha == int(alpha) else alpha  # type: ignore[return-value]
+
+    # How it shows itself
+
+    def _repr_html_(self) -> str:
+        return showing.plan_html(self)
+
+    def to_pandas(self) -> "DataFrame":
+        """A frame of the modules: full name, layer, rank; InputError before the plan has met a model (`resolve`)."""
+        return frame(showing.plan_columns(self))
+
+    def plot(self) -> "Drawing":
+        """Ranks by kind of module and layer, as a matplotlib figure; InputError before `resolve`."""
+        return showing.draw_plan(self)
 
     # Files
 

@@ -4,16 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
+from circuitune.circuits import showing
 from circuitune.circuits.graph import Graph, require_same_graph
 from circuitune.circuits.greedy import greedy
 from circuitune.circuits.selection import above, edge_count, prune, strongest
 from circuitune.core import tensors
 from circuitune.core.errors import InputError
+from circuitune.core.notebook import frame
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from circuitune.figures.style import Drawing
 
 FORMAT = 1
 """Version of the two file formats; raised when a reader of the former version would misread a file."""
@@ -108,6 +115,17 @@ class EdgeScores:
         else:
             merged = parts.gather(0, parts.abs().argmax(0, keepdim=True))[0]
         return EdgeScores(merged, graph, None, None, {**self.settings, "collapsed": how})
+
+    def _repr_html_(self) -> str:
+        return showing.scores_html(self)
+
+    def to_pandas(self) -> "DataFrame":
+        """A frame of every possible edge: source, destination, their layers, ``into`` (kind of input), score."""
+        return frame(showing.edge_columns(self.graph, self.graph.edge_mask, self.values))
+
+    def plot(self) -> "Drawing":
+        """All scores as a map, sources by destinations: a matplotlib figure."""
+        return showing.draw_scores(self)
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file: ``values``, ``examples`` and ``groups`` if any, and the rest as JSON metadata."""
@@ -214,6 +232,21 @@ class Circuit:
             return self
         merged = torch.stack(_per_head(self.mask, self.graph)).any(0)
         return Circuit(merged, self.graph.collapse(), None, {**self.settings, "collapsed": "any"})
+
+    def _repr_html_(self) -> str:
+        return showing.circuit_html(self)
+
+    def to_pandas(self) -> "DataFrame":
+        """A frame of its edges: source, destination, their layers, ``into`` (kind of input), score where known."""
+        return frame(showing.edge_columns(self.graph, self.mask, self.scores.values if self.scores else None))
+
+    def plot(self, after: "Circuit | None" = None) -> "Drawing":
+        """Layers from bottom to top, nodes shaded by degree: a matplotlib figure.
+
+        Args:
+            after: another circuit of the same graph, drawn beside this one: what it adds, removes and keeps.
+        """
+        return showing.draw_circuit(self, after)
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file: ``mask`` (and the score ``values`` if known), the rest as JSON metadata."""

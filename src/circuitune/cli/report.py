@@ -1,12 +1,22 @@
-"""``circuitune report``: the page of a run, built again from its files."""
+"""``circuitune report``: the page of a run, built again from its files, and its figures for a paper."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
-from circuitune.cli.output import show
+from circuitune.cli.output import show, working
+from circuitune.core.errors import InputError
 
-report = App(name="report", help="Build the report of a run folder again.")
+if TYPE_CHECKING:
+    from circuitune.circuits.scores import Circuit, EdgeScores
+    from circuitune.report.figures import Plate
+
+_SHADES = "Shades count all edges of a node; drawn are the strongest edges, or all where no scores are known."
+_LAYERS = "Nodes and edges that each layer gains (right) and loses (left) from the first circuit to the second."
+_SCORES = "Sources by destinations. Blue: corrupting the edge raises the loss; orange: it lowers it; grey: no edge."
+
+report = App(name="report", help="Build the report of a run folder again, or draw its figures.")
 
 
 @report.command(name="build")
@@ -23,3 +33,82 @@ def build_report(run: Path, /) -> None:
     from circuitune.report import build
 
     show(f"Report: {build(run)}")
+
+
+@report.command(name="figures")
+def draw_figures(
+    source: Path,
+    after: Path | None = None,
+    /,
+    *,
+    out: Path | None = None,
+    format: list[Literal["png", "svg", "pdf"]] | None = None,
+) -> None:
+    """Draw the figures of a run, or of saved circuits and scores, for a paper: PNG, SVG and PDF, and their captions.
+
+    Of a run: the circuit before and after, faithfulness, robustness, change between checkpoints and against chance,
+    change per layer, overlaps and the table of methods, as far as the run has them. It needs pip install
+    'circuitune[plot]'.
+
+    Examples:
+      circuitune report figures runs/nano-add_sub
+      circuitune report figures runs/nano-add_sub --out paper --format pdf
+      circuitune report figures base/circuit.safetensors tuned/circuit.safetensors --out paper
+
+    Parameters
+    ----------
+    source: Path
+        A run folder, or a circuit or scores file; scores are cut to their strongest 5 %.
+    after: Path
+        Another circuit or scores file of the same kind of model, to draw beside the first.
+    out: Path
+        The folder to write into; by default `figures` in the run folder, or beside the file.
+    format: str
+        One format, or several by giving it again; all three by default.
+    """
+    from circuitune.report.figures import FORMATS, draw, write
+
+    formats = format or FORMATS
+    if source.is_file():
+        with working("Drawing"):
+            drawn = write(_of_files(source, after), out or source.parent / "figures", formats)
+    elif after is not None:
+        raise InputError(f"{source} is no file: two circuits or scores files are drawn together, a run alone.")
+    else:
+        with working("Drawing"):
+            drawn = draw(source, out, formats)
+    for file in drawn.files:
+        show(str(file))
+    for name, reason in drawn.left_out.items():
+        show(f"Left out: {name}: {reason}.")
+
+
+def _of_files(source: Path, after: Path | None) -> "dict[str, Plate | str]":
+    """The figures of one circuit or scores file, or of two compared."""
+    from circuitune.circuits.scores import EdgeScores
+    from circuitune.cli.evaluate import read_file
+    from circuitune.dynamics.change import compare
+    from circuitune.report.figures import Plate
+
+    first = read_file(source)
+    before, said = _cut(first, source)
+    found: dict[str, Plate | str] = {}
+    if after is not None:
+        other, also = _cut(read_file(after), after)
+        found["circuit"] = Plate("Two circuits", before.plot(other), f"Before: {said}. After: {also}. {_SHADES}")
+        found["layers"] = Plate("Change per layer", compare(before, other).plot(), _LAYERS)
+        return found
+    found["circuit"] = Plate("The circuit", before.plot(), f"The circuit: {said}. {_SHADES}")
+    if isinstance(first, EdgeScores):
+        found["scores"] = Plate("Edge scores", first.plot(), _SCORES)
+    return found
+
+
+def _cut(found: "Circuit | EdgeScores", path: Path) -> "tuple[Circuit, str]":
+    """The circuit in a file, or that of its scores, and both in words."""
+    from circuitune.circuits.scores import EdgeScores
+    from circuitune.dynamics.layers import STUDY_SHARE
+
+    circuit = found.top(STUDY_SHARE) if isinstance(found, EdgeScores) else found
+    of = f"the strongest {STUDY_SHARE:.0%} of the scores in " if isinstance(found, EdgeScores) else ""
+    return circuit, f"{of}{path.name}, {len(circuit):,} of {circuit.graph.edges:,} edges, {len(circuit.nodes)} nodes"

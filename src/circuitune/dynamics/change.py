@@ -3,18 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from circuitune.circuits.graph import require_same_graph
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.errors import InputError
+from circuitune.core.notebook import frame
 from circuitune.core.records import ChangeRow, ComparisonRole, Kind, TransitionRow
+from circuitune.dynamics import showing
 from circuitune.dynamics.layers import (
     STUDY_SHARE,
     LayerChange,
     layer_changes,
     sources_among,
 )
+
+if TYPE_CHECKING:
+    from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs]
+
+    from circuitune.figures.style import Drawing
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,17 @@ class Change:
     nodes: SetChange
     layers: tuple[LayerChange, ...]
     edges_at_changed_nodes: int
+
+    def _repr_html_(self) -> str:
+        return showing.change_html(self)
+
+    def to_pandas(self) -> "DataFrame":
+        """A frame of every edge and node that is in either circuit: kind, name, status (added, removed or kept)."""
+        return frame(showing.change_columns(self))
+
+    def plot(self) -> "Drawing":
+        """What each layer gains and loses, as a matplotlib figure; ``before.plot(after)`` draws the circuits."""
+        return showing.draw_change(self)
 
 
 class Transition(NamedTuple):

@@ -16,11 +16,13 @@ since where one circuit is hardly determined, splitting the other alone would ca
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.errors import InputError
+from circuitune.core.notebook import frame
 from circuitune.core.statistics import Interval, Undefined
+from circuitune.dynamics import showing
 from circuitune.dynamics.bootstrap import (
     LEAST_RESAMPLES,
     STABLE,
@@ -37,6 +39,11 @@ from circuitune.dynamics.measures import MEASURES, Overlap, overlap
 from circuitune.dynamics.nulls import Null, between_halves, null
 from circuitune.dynamics.resampling import RESAMPLES, cluster_count, clustered, same_pairs
 from circuitune.dynamics.rewiring import rewired_overlaps
+
+if TYPE_CHECKING:
+    from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs]
+
+    from circuitune.figures.style import Drawing
 
 QUESTIONS: Mapping[str, str] = {
     "edge_rate": "Do the sets of edges differ?",
@@ -148,6 +155,17 @@ class Comparison:
             f"mean Jaccard with itself is {found.mean:.3g} (unstable is below {STABLE})."
             for side, found in sides.items()
         )
+
+    def _repr_html_(self) -> str:
+        return showing.comparison_html(self)
+
+    def to_pandas(self) -> "DataFrame":
+        """A frame of the measures: estimate, interval, mean and bound of each null, verdict; None where none is."""
+        return frame(showing.comparison_columns(self))
+
+    def plot(self) -> "Drawing":
+        """Every measure with its interval over its nulls, as a matplotlib figure."""
+        return showing.draw_comparison(self)
 
     def to_record(self) -> dict[str, Any]:
         """All of it as plain values for JSON, with the names of what changed."""

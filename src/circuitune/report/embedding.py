@@ -35,12 +35,10 @@ class Packed:
 
 def pack(scores: Path, circuit: Path) -> Packed:
     """Read a scores file and a circuit file of the same graph; InputError where they do not fit."""
-    values, wiring = _read(scores, "values")
-    mask, other = _read(circuit, "mask")
+    values, wiring = read_map(scores, "values")
+    mask, other = read_map(circuit, "mask")
     if other != wiring:
         raise InputError(f"{circuit.name} and {scores.name} are of different models.")
-    if not np.isfinite(values).all():
-        raise InputError(f"{scores.name} holds a score that is not finite.")
     possible = np.arange(len(wiring.sources))[None, :] < np.array(wiring.readable)[:, None]
     edges = values.T[possible].astype(np.float64)
     scale = float(np.abs(edges).max(initial=0.0))
@@ -50,8 +48,12 @@ def pack(scores: Path, circuit: Path) -> Packed:
     return Packed(wiring, scale, base64.b64encode(data).decode("ascii"))
 
 
-def _read(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
-    """Tensor ``name`` [sources, destinations] of a file of ours and the graph its metadata names."""
+def read_map(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
+    """Tensor ``name`` [sources, destinations] of a file of ours and the graph its metadata names.
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind, or holds a score that is not finite.
+    """
     try:
         data = path.read_bytes()
         tensors = load(data)
@@ -67,6 +69,8 @@ def _read(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
     wiring = wiring_of_record(graph)
     if tensor.shape != (len(wiring.sources), len(wiring.destinations)):
         raise InputError(f"{path.name} has a tensor of shape {tensor.shape}, which is not its graph's.")
+    if not np.isfinite(tensor).all():
+        raise InputError(f"{path.name} holds a score that is not finite.")
     return tensor, wiring
 
 

@@ -76,14 +76,7 @@ def collect(run: Path) -> Payload:
         InputError: it is no run folder, or one of its tables or documents is damaged. What is merely absent,
             and circuits that cannot be read, are named in the payload's ``problems`` instead.
     """
-    if not run.is_dir():
-        raise InputError(f"{run} is no folder; give the folder of a run, such as runs/first.")
-    known = [run / "recipe.yaml", run / "summary.json", *(_table(run, name) for name in TABLES)]
-    if not any(path.is_file() for path in known):
-        raise InputError(f"{run} is no run folder: it has neither recipe.yaml, summary.json nor tables/*.csv.")
-    rows: dict[str, Sequence[BaseModel]] = {
-        name: read_rows(_table(run, name), model) for name, model in TABLES.items() if _table(run, name).is_file()
-    }
+    rows = read_tables(run)
     drawn, problems, blobs = _circuits(run, cast(Sequence[records.CircuitRow], rows.get("circuits", [])))
     counts = {name: len(table) for name, table in rows.items()}
     if "edges" in rows:
@@ -105,6 +98,22 @@ def collect(run: Path) -> Payload:
         **drawn,
     }
     return Payload(page, blobs)
+
+
+def read_tables(run: Path, models: Mapping[str, type[BaseModel]] = TABLES) -> dict[str, Sequence[BaseModel]]:
+    """The rows of these tables of a run, of as many as there are.
+
+    Raises:
+        InputError: it is no run folder, or one of the tables is damaged.
+    """
+    if not run.is_dir():
+        raise InputError(f"{run} is no folder; give the folder of a run, such as runs/first.")
+    known = [run / "recipe.yaml", run / "summary.json", *(_table(run, name) for name in TABLES)]
+    if not any(path.is_file() for path in known):
+        raise InputError(f"{run} is no run folder: it has neither recipe.yaml, summary.json nor tables/*.csv.")
+    return {
+        name: read_rows(_table(run, name), model) for name, model in models.items() if _table(run, name).is_file()
+    }
 
 
 def _table(run: Path, name: str) -> Path:
@@ -139,9 +148,9 @@ def _circuits(run: Path, rows: Sequence[records.CircuitRow]) -> tuple[dict[str, 
     """The page's ``graph`` and ``circuits``, problems in words, and the blobs by id."""
     entries, problems, blobs = list[dict[str, object]](), list[str](), dict[str, str]()
     first: Packed | None = None
-    for row in _main_share(rows):
+    for row in main_circuits(rows):
         try:
-            packed = pack(_inside(run, row.scores), _inside(run, row.circuit))
+            packed = pack(inside(run, row.scores), inside(run, row.circuit))
         except InputError as error:
             problems.append(f"{row.label}, step {row.step}: {error}")
             continue
@@ -156,7 +165,7 @@ def _circuits(run: Path, rows: Sequence[records.CircuitRow]) -> tuple[dict[str, 
     return {"graph": _graph(first) if first else None, "circuits": entries}, problems, blobs
 
 
-def _main_share(rows: Sequence[records.CircuitRow]) -> list[records.CircuitRow]:
+def main_circuits(rows: Sequence[records.CircuitRow]) -> list[records.CircuitRow]:
     """The circuits of the size most rows have (the larger one on a tie): the tuning first, by label and step."""
     sizes = Counter(row.share for row in rows)
     share = max(sizes, key=lambda size: (sizes[size], size), default=0.0)
@@ -170,7 +179,8 @@ def _shortly(problems: list[str]) -> list[str]:
     return [f"Circuits left out: {len(problems)}; the first is {problems[0]}"] if problems else []
 
 
-def _inside(run: Path, relative: str) -> Path:
+def inside(run: Path, relative: str) -> Path:
+    """A path that a table names; InputError where it leads out of the run."""
     path = (run / relative).resolve()
     if not path.is_relative_to(run.resolve()):
         raise InputError(f"{relative} lies outside the run folder.")

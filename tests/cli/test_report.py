@@ -1,0 +1,83 @@
+"""``circuitune report``: the examples of its help run, and what is wrong is one sentence."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from circuitune.circuits.graph import Graph
+from circuitune.circuits.scores import EdgeScores
+from circuitune.cli import call
+from report.synthetic import build_run
+
+GRAPH = Graph(3, 4, 4, parallel=True)
+
+
+@pytest.fixture
+def files(here: Path) -> Path:
+    """A folder with everything that the examples name; of the run few tables, so that it is quick."""
+    run = build_run(here / "runs" / "nano-add_sub")
+    for table in (run / "tables").iterdir():
+        if table.stem not in ("transitions", "methods"):
+            table.unlink()
+    for seed, folder in enumerate(("base", "tuned")):
+        values = torch.randn(GRAPH.edge_mask.shape, generator=torch.Generator().manual_seed(seed)) * GRAPH.edge_mask
+        scores = EdgeScores(values, GRAPH)
+        scores.save(here / folder / "scores.safetensors")
+        scores.top(0.3).save(here / folder / "circuit.safetensors")
+    return here
+
+
+def examples(verb: str, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    assert call(["report", verb, "--help"]) == 0
+    shown = capsys.readouterr().out.split("╭")[0]
+    shown = " ".join(shown[shown.index("Example") :].split())
+    return [shlex.split(found) for found in re.findall(rf"circuitune (report {verb} .*?)(?= circuitune|$)", shown)]
+
+
+@pytest.mark.parametrize(("verb", "count"), [("build", 1), ("figures", 3)])
+def test_the_examples_of_the_help_run(verb: str, count: int, files: Path, capsys: pytest.CaptureFixture[str]):
+    found = examples(verb, capsys)
+    assert len(found) == count
+    for arguments in found:
+        assert call(arguments) == 0, arguments
+
+
+def test_figures_of_a_run_are_listed_and_what_is_left_out(files: Path, capsys: pytest.CaptureFixture[str]):
+    assert call(["report", "figures", "runs/nano-add_sub", "--format", "svg", "--format", "png"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    folder = Path("runs/nano-add_sub/figures")
+    written = [line for line in shown if not line.startswith("Left out: ")]
+    assert sorted(written) == sorted(map(str, folder.iterdir()))
+    assert {path.suffix for path in folder.iterdir()} == {".svg", ".png", ".md"}
+    assert any(line.startswith("Left out: overlap: the run has no tables/similarity.csv") for line in shown)
+
+
+def test_figures_of_files(files: Path, capsys: pytest.CaptureFixture[str]):
+    assert call(["report", "figures", "base/scores.safetensors", "--format", "svg"]) == 0
+    assert {path.name for path in Path("base/figures").iterdir()} == {"circuit.svg", "scores.svg", "figures.md"}
+    assert "the strongest 5% of the scores in scores.safetensors" in Path("base/figures/figures.md").read_text()
+    both = ["base/circuit.safetensors", "tuned/circuit.safetensors"]
+    assert call(["report", "figures", *both, "--out", "two", "--format", "svg"]) == 0
+    assert {path.name for path in Path("two").iterdir()} == {"circuit.svg", "layers.svg", "figures.md"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere is no folder"),
+        (["runs"], "runs is no run folder"),
+        (["runs/nano-add_sub", "base/circuit.safetensors"], "a run alone"),
+        (["base/circuit.safetensors", "nowhere"], "nowhere"),
+        (["runs/nano-add_sub", "--format", "gif"], "gif"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_sentence(
+    arguments: list[str], message: str, files: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert call(["report", "figures", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err.splitlines()[-1]
+    assert shown.out == ""
