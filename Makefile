@@ -29,9 +29,9 @@ lint: $(INSTALLED) $(WEB)
 	$(BIN)/lint-imports
 	cd web && npm run lint && npm run check-fresh
 
-## docs: the documents as a site, in site/
+## docs: the documents as a site, in site/; a link or a name that leads nowhere is an error
 docs: $(INSTALLED)
-	$(BIN)/zensical build
+	$(BIN)/zensical build --clean --strict
 
 setup: $(INSTALLED) $(WEB)
 

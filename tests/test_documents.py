@@ -1,23 +1,77 @@
-"""The documents point at what exists."""
+"""The documents point at what exists, and the commands in them are commands."""
 
 import re
+import shlex
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 
+import circuitune as ct
+from circuitune.cli.application import application
+
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "src").rglob("README.md")])
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *PAGES, *(ROOT / "src").rglob("README.md")])
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_links_lead_to_files(document: Path):
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
     assert not missing
 
 
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=name)
+def test_a_picture_is_shown_somewhere_and_has_colours_for_light_and_dark(picture: Path):
+    drawing = ElementTree.parse(picture).getroot()
+    assert drawing.get("aria-label")
+    assert "prefers-color-scheme: dark" in "".join(drawing.itertext())
+    assert any(f"images/{picture.name})" in page.read_text(encoding="utf-8") for page in PAGES)
+
+
+def pages_in(entry: Any) -> list[str]:
+    if isinstance(entry, str):
+        return [entry]
+    return [page for part in (entry.values() if isinstance(entry, dict) else entry) for page in pages_in(part)]
+
+
 def test_every_page_is_in_the_sites_navigation():
-    pages = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    named = {path for entry in pages for path in entry.values()}
-    assert named == {path.name for path in (ROOT / "docs").glob("*.md")}
+    named = pages_in(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
+    assert sorted(named) == sorted(path.relative_to(ROOT / "docs").as_posix() for path in PAGES)
+
+
+def test_every_public_name_is_in_the_reference():
+    page = (ROOT / "docs" / "reference" / "index.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: circuitune\.(\w+)$", page, re.MULTILINE)) == sorted(ct.__all__)
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "reference").glob("*.md")), ids=name)
+def test_the_reference_names_what_exists_and_has_a_docstring(page: Path):
+    for path in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        module, _, member = path.rpartition(".")
+        assert getattr(import_module(module), member).__doc__, path
+
+
+def commands(document: Path) -> list[str]:
+    text = document.read_text(encoding="utf-8").replace("\\\n", " ")
+    return re.findall(r"^ {4,}(circuitune [a-z].*)$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if commands(path)], ids=name)
+def test_the_commands_parse(document: Path):
+    for command in commands(document):
+        arguments = shlex.split(command.replace(" ...", ""), comments=True)[1:]
+        application().parse_args(arguments, exit_on_error=False, print_error=False)
+
+
+def test_a_command_that_does_not_parse_is_found():
+    with pytest.raises(Exception, match="Unknown option"):
+        application().parse_args(["compare", "one", "two", "--no-such"], exit_on_error=False, print_error=False)
