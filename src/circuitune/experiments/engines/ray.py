@@ -89,7 +89,7 @@ class _Tasks:
             said: Answer | None = ray.get(next(task))
         except ray.exceptions.RayTaskError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise InputError(f"A Ray worker could not begin ({reason}); install circuitune there.") from error
+            raise InputError(f"A Ray worker could not begin ({reason}); install this circuitune there.") from error
         except ray.exceptions.RayError as error:
             self.running.remove((task, spec))
             yield News(spec, "warned", self._again(spec, error))
@@ -168,8 +168,9 @@ def _cluster(address: str | None, cores: int | None) -> Generator[None]:
     try:
         ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else own))
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"Ray cannot be used ({reason}); see --address.") from error
+        failed, reason = f"Ray cannot be used at {address or 'this machine'}", " ".join(str(error).split())
+        hint = "a cluster with a token needs RAY_AUTH_MODE=token here too" if address else "try --engine local"
+        raise InputError(f"{failed} ({reason}); {hint}.") from error
     try:
         yield
     finally:
