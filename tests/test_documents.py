@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,16 @@ def test_the_commands_parse(document: Path):
 def test_a_command_that_does_not_parse_is_found():
     with pytest.raises(Exception, match="Unknown option"):
         application().parse_args(["compare", "one", "two", "--no-such"], exit_on_error=False, print_error=False)
+
+
+def blocks(language: str) -> list[str]:
+    """What the guides give to be copied into a file."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+    return re.findall(rf"^```{language}\n(.*?)^```", "".join(texts), re.MULTILINE | re.DOTALL)
+
+
+def test_files_to_be_copied_have_the_form_they_need():
+    for script in blocks("bash"):
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    jobs = [yaml.safe_load(text) for text in blocks("yaml") if "kind: RayJob" in text]
+    assert [job["spec"]["entrypoint"].split()[:2] for job in jobs] == [["circuitune", "sweep"]]

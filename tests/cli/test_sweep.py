@@ -31,7 +31,7 @@ def test_a_dry_run_says_what_there_is_to_do_and_writes_nothing(
     assert call(["sweep", "tiny.yaml", "--dry-run"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in shown[1:3]] == [["add_sub", "7", "0"], ["sequence", "7", "0"]]
-    assert "of work are left, 2 jobs at a time." in shown[3]
+    assert "of work are left, 2 at a time." in shown[3]
     assert shown[4] == "No run is finished yet, so there is no verdict."
     assert tiny.content(here) == before
 

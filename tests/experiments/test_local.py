@@ -10,7 +10,7 @@ import pytest
 
 from circuitune.core.errors import InputError, MachineError
 from circuitune.core.locking import locked
-from circuitune.experiments.engines.local import run_jobs
+from circuitune.experiments.engines.local import Local
 from circuitune.experiments.inputs import freeze
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.store import Run
@@ -29,11 +29,11 @@ def test_two_processes_give_the_bytes_of_one(model: Path, tmp_path: Path, finish
     run, jobs = tiny.prepared(freeze(tiny.recipe(model, tmp_path)), tmp_path / "run")
     some = [jobs.pairs, jobs.phase1[0], jobs.tuning[0], jobs.phase1_circuits[0]]
     observer = tiny.Record()
-    run_jobs(run, some, 2, observer)
+    Local(2).run(run, some, 0, observer)
     for spec in some:
         assert tiny.content(run.job(spec).folder) == tiny.content(finished[0].job(spec).folder)
     assert observer.events.index(("finished", "pairs")) < observer.events.index(("started", jobs.phase1[0].label))
-    run_jobs(run, some, 2, observer)
+    Local(2).run(run, some, 0, observer)
     assert observer.events[-4:] == [("kept", spec.label) for spec in some]
     assert not children()
 
@@ -41,7 +41,7 @@ def test_two_processes_give_the_bytes_of_one(model: Path, tmp_path: Path, finish
 def test_a_job_that_refuses_its_input_stops_the_run_with_its_sentence(model: Path, tmp_path: Path):
     run, jobs = tiny.prepared(freeze(tiny.recipe(model, tmp_path)), tmp_path / "run")
     with locked(run.job(jobs.pairs).folder), pytest.raises(InputError, match="Another process"):
-        run_jobs(run, jobs.jobs, 1, tiny.Record())
+        Local(1).run(run, jobs.jobs, 0, tiny.Record())
     assert not children()
 
 
@@ -55,7 +55,7 @@ class Killer(tiny.Record):
 def test_a_killed_worker_is_named_with_its_signal(model: Path, tmp_path: Path):
     run, jobs = tiny.prepared(freeze(tiny.recipe(model, tmp_path)), tmp_path / "run")
     with pytest.raises(MachineError, match=r"'pairs: read, check and split' was killed by signal 9 .*memory"):
-        run_jobs(run, jobs.jobs, 1, Killer())
+        Local(1).run(run, jobs.jobs, 0, Killer())
     assert not children()
 
 
@@ -64,7 +64,7 @@ def test_workers_end_when_their_parent_is_killed(model: Path, tmp_path: Path):
     script = (
         "if __name__ == '__main__':\n"  # a worker imports this file too
         "    import sys\n    from pathlib import Path\n    from experiments import tiny\n"
-        "    from circuitune.experiments.engines.local import run_jobs\n"
+        "    from circuitune.experiments.engines.local import Local\n"
         "    from circuitune.experiments.plan import plan\n"
         "    from circuitune.experiments.inputs import reference\n"
         "    from circuitune.experiments.store import Run\n"
@@ -72,7 +72,7 @@ def test_workers_end_when_their_parent_is_killed(model: Path, tmp_path: Path):
         "        def started(self, spec):\n            print('started', flush=True)\n"
         "    run = Run(Path(sys.argv[1]))\n"
         "    jobs = plan(run.recipe, reference(run.recipe.model, None)).jobs\n"
-        "    run_jobs(run, jobs, 1, Say())\n"
+        "    Local(1).run(run, jobs, 0, Say())\n"
     )
     (tmp_path / "parent.py").write_text(script)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}

@@ -6,6 +6,7 @@ from typing import NoReturn
 import pytest
 
 from circuitune.core.errors import InputError
+from circuitune.experiments.engines.local import Local
 from circuitune.experiments.estimate import Size
 from circuitune.experiments.inputs import freeze, validate
 from circuitune.experiments.job import run_job
@@ -29,7 +30,7 @@ def size_of_the_run(model: Path, folder: Path, **contest: object) -> Size:
     recipe = tiny.recipe(model, folder.parent)
     recipe = recipe.model_copy(update={"contest": recipe.contest.model_copy(update=contest)})
     with pytest.raises(StoppedError):
-        conduct(freeze(recipe), folder, 1, watch)
+        conduct(freeze(recipe), folder, Local(1), watch)
     return sizes[0]
 
 

@@ -56,6 +56,12 @@ def recipe(model: Path, folder: Path, **data: object) -> Recipe:
     return load_recipe(path, {**changes, "data": data} if data else changes)
 
 
+def slower(model: Path, folder: Path) -> Recipe:
+    """A recipe whose trainings last seconds: time to lose a worker in the middle of one."""
+    chosen = recipe(model, folder)
+    return chosen.model_copy(update={"training": chosen.training.model_copy(update={"epochs": 40})})
+
+
 def prepared(frozen: Frozen, folder: Path) -> tuple[Run, Plan]:
     """A run folder with every spec and no work done."""
     run, jobs = create(folder, frozen.recipe, frozen.files), plan(frozen.recipe, frozen.model)

@@ -1,6 +1,5 @@
 """``circuitune run``: everything from one recipe, ending in a report."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from circuitune.cli.output import say, show
+from circuitune.cli.places import LATER, PLACE, Place, at_a_time
 from circuitune.cli.sources import Dtype, parameters
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
-    from circuitune.experiments.engines.local import Observer
+    from circuitune.experiments.engines.schedule import Observer
     from circuitune.experiments.estimate import Size
+    from circuitune.experiments.run import Watch
     from circuitune.experiments.specs import JobSpec
 
 
@@ -31,12 +32,13 @@ def run(
     device: str | None = None,
     dtype: Dtype | None = None,
     out: Path | None = None,
-    jobs: int = 2,
+    place: Place = PLACE,
 ) -> None:
     """Fine-tune, follow the circuits, compare rank plans; ends in a report.
 
     Without options: the embedded model on add_sub, in at most eight minutes. What is done already is kept:
-    after an interruption the same command goes on.
+    after an interruption the same command goes on. With --engine slurm it leaves the jobs in the queue; called again
+    when they are done, it makes the tables and the report.
 
     Examples:
       circuitune run
@@ -67,17 +69,15 @@ def run(
     dtype: str
         Type of the weights; by default as stored, but half precision on the CPU becomes float32.
     out: Path
-        The run folder; runs/NAME by default.
-    jobs: int
-        Worker processes of one thread each.
+        The run folder; runs/NAME by default. On a cluster all its machines must reach it.
     """
+    from circuitune.experiments.engines.schedule import Pending
     from circuitune.experiments.inputs import freeze
     from circuitune.experiments.recipe import load_recipe
     from circuitune.experiments.run import conduct
     from circuitune.report import build
 
-    if jobs < 1:
-        raise InputError(f"--jobs {jobs}: at least one worker is needed.")
+    engine = place.open()
     base = _base(quick, full, recipe)
     changes = _changes(load_recipe(base).data.parameters, model, task, settings, pairs, answer_prefix, strict)
     changes |= {name: value for name, value in (("device", device), ("dtype", dtype)) if value is not None}
@@ -86,7 +86,10 @@ def run(
     chosen = load_recipe(base, changes)
     folder = out or Path("runs") / chosen.name
     say("Reading the model and the pairs ...")
-    done = conduct(freeze(chosen), folder, jobs, _watch(folder, jobs))
+    done = conduct(freeze(chosen, here=place.here), folder, engine, _watch(folder, engine.at_once))
+    if isinstance(done, Pending):
+        show(f"{done.sentence} {LATER}")
+        return
     say("Building the report ...")
     report = build(done.folder)
     _summary(done.folder)
@@ -143,7 +146,7 @@ def _name(recipe: Any, quick: bool, full: bool) -> str:
     return "".join(plain).lstrip("._-")[:100] or "run"
 
 
-def _watch(folder: Path, workers: int) -> "Callable[[tuple[JobSpec, ...], Size], AbstractContextManager[Observer]]":
+def _watch(folder: Path, workers: int | None) -> "Watch":
     """Says what will be done and for how long, then shows it."""
 
     def watch(specs: "tuple[JobSpec, ...]", size: "Size") -> "AbstractContextManager[Observer]":
@@ -152,10 +155,10 @@ def _watch(folder: Path, workers: int) -> "Callable[[tuple[JobSpec, ...], Size],
         from circuitune.experiments.store import Run
 
         missing = [spec for spec in specs if not Run(folder).job(spec).complete]
-        time = duration(estimate(missing, specs, workers, size))
-        left = f"{len(missing)} to do, {workers} at a time: about {time}" if missing else "all are done already"
+        time = duration(estimate(missing, specs, workers or 1, size)) + ("" if workers else " one by one")
+        left = f"{len(missing)} to do{at_a_time(workers)}: about {time}" if missing else "all are done already"
         say(f"{len(specs)} jobs in {folder}; {left}.")
-        return Bars(specs, size, workers)
+        return Bars(specs, size, workers or 1)
 
     return watch
 

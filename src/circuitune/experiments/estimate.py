@@ -1,4 +1,4 @@
-"""How long jobs take: measured once on the embedded model, scaled by size; good to a factor of two."""
+"""How long jobs take and how much memory: measured on the embedded model, scaled by size, good to a factor of two."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +19,10 @@ START = 8.0
 """Seconds until a worker has imported everything and loaded a small model."""
 FORWARD = 1.5e-10
 """Seconds per parameter and token of one forward pass on one thread."""
+PROCESS = 2 << 30
+"""Bytes of a worker with everything imported, its pairs, and the batches it chooses by their size."""
+TRAINED = 16
+"""Bytes per parameter of full fine-tuning in float32: weights, gradients and two moments."""
 RESAMPLED = 0.1
 """Seconds for everything that is cut again from one resample of the pairs."""
 ROW = 1e-3
@@ -83,6 +87,11 @@ def _composition_passes(spec: ComposeSpec) -> int:
 def estimate(missing: Sequence[JobSpec], specs: Sequence[JobSpec], workers: int, size: Size) -> float:
     """Seconds that the missing jobs among ``specs`` take on so many workers."""
     return sum(weight(spec, specs, size) for spec in missing) / workers
+
+
+def memory(size: Size) -> int:
+    """Bytes that any job of a run may take at its peak: what engines reserve for each."""
+    return PROCESS + TRAINED * size.parameters
 
 
 def duration(seconds: float) -> str:

@@ -49,11 +49,14 @@ class Frozen:
     files: dict[str, Path]
 
 
-def freeze(recipe: Recipe) -> Frozen:
-    """Pin the recipe's inputs and its device; InputError where one that it names is missing."""
+def freeze(recipe: Recipe, *, here: bool = True) -> Frozen:
+    """Pin the recipe's inputs and its device; InputError where one that it names is missing.
+
+    ``here``: the jobs run on this machine, so the device must be there.
+    """
     folder = Path(recipe.model)
     name = str(folder.resolve()) if recipe.model != NANO and folder.exists() else recipe.model
-    device = str(chosen_device(recipe.device, name))
+    device = str(chosen_device(recipe.device, name, here=here))
     model = reference(name, recipe.revision).model_copy(update={"device": device, "dtype": recipe.dtype})
     copies: dict[str, Path] = {}
     changes: dict[str, object] = {"model": name, "device": device, "data": _pinned(recipe.data, copies)}
@@ -223,7 +226,7 @@ def validate(frozen: Frozen, run: Path) -> Size:
     for data in (recipe.data, *recipe.other_data.values()):
         if data.file is None:
             read(data, run)  # an unknown task is found before the model is loaded
-    model, tokenizer = load_pinned(recipe.model, recipe.revision, frozen.model)
+    model, tokenizer = load_whole(recipe.model, revision=recipe.revision)
     require_layers(recipe, anatomy_of(model).layers)
     pairs = _usable(recipe.data, frozen, run, model, tokenizer)
     for data in recipe.other_data.values():

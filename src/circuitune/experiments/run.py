@@ -1,6 +1,6 @@
 """A whole run: recipe in, folder of finished jobs, tables and summary out.
 
-run = conduct(freeze(load_recipe("default")), Path("runs/first"), workers=2, watch=bars)
+run = conduct(freeze(load_recipe("default")), Path("runs/first"), Local(2), watch=bars)
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from circuitune.core.atomic import ensure_writable_folder
 from circuitune.core.locking import locked
 from circuitune.core.records import PairsRecord, read_record
 from circuitune.experiments.artefacts import PAIRS
-from circuitune.experiments.engines.local import Observer, run_jobs
-from circuitune.experiments.estimate import Size
+from circuitune.experiments.engines.schedule import Engine, Observer, Pending
+from circuitune.experiments.estimate import Size, memory
 from circuitune.experiments.inputs import Frozen, recall, validate
 from circuitune.experiments.ledger import restore
 from circuitune.experiments.plan import Plan, plan
@@ -25,8 +25,8 @@ Watch = Callable[[tuple[JobSpec, ...], Size], AbstractContextManager[Observer]]
 """Makes the observer of a run."""
 
 
-def conduct(frozen: Frozen, folder: Path, workers: int, watch: Watch, ledger: Path | None = None) -> Run:
-    """Do what is missing of the run, then make its tables and summary anew.
+def conduct(frozen: Frozen, folder: Path, engine: Engine, watch: Watch, ledger: Path | None = None) -> Run | Pending:
+    """Have done what is missing of the run; once all is complete, make its tables and summary anew.
 
     Nothing is written before the inputs have been read and checked. ``watch`` is given all jobs and the sizes
     that their time depends on. Jobs in the ``ledger`` count as done.
@@ -42,7 +42,9 @@ def conduct(frozen: Frozen, folder: Path, workers: int, watch: Watch, ledger: Pa
         if ledger is not None:
             restore(run, jobs.jobs, ledger)
         with watch(jobs.jobs, size) as observer:
-            run_jobs(run, jobs.jobs, workers, observer)
+            pending = engine.run(run, jobs.jobs, memory(size), observer)
+        if pending is not None:
+            return pending
         write_tables(run, jobs)
         write_summary(run, jobs)
     return run

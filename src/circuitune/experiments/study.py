@@ -148,19 +148,18 @@ def _recipe(
     return name, validated(Recipe, fields, f"{what}, run {name}")
 
 
-def prepare(study: Study, folder: Path) -> tuple[Part, ...]:
-    """Read and check the inputs of all runs of a study in ``folder``; nothing is written.
+def prepare(study: Study, folder: Path, *, here: bool = True) -> tuple[Part, ...]:
+    """Read and check the inputs of all runs of a study in ``folder``; nothing is written. ``here``: as in `freeze`.
 
     Raises:
         InputError: something is wrong with the inputs of a run, or the folder cannot hold the study.
     """
     if (folder / RECIPE).is_file():
         raise InputError(f"{folder} is the folder of a single run; choose another folder for the study.")
-    return tuple(_part(name, recipe, folder / name) for name, recipe in study.recipes.items())
+    return tuple(_part(name, freeze(recipe, here=here), folder / name) for name, recipe in study.recipes.items())
 
 
-def _part(name: str, recipe: Recipe, folder: Path) -> Part:
-    frozen = freeze(recipe)
+def _part(name: str, frozen: Frozen, folder: Path) -> Part:
     return Part(name, frozen, folder, *survey(frozen, folder))
 
 

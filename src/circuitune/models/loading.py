@@ -378,11 +378,11 @@ def peft_quiet() -> Iterator[None]:
         yield
 
 
-def chosen_device(device: str | torch.device | None, name: str) -> torch.device:
+def chosen_device(device: str | torch.device | None, name: str, *, here: bool = True) -> torch.device:
     """Where a model runs: as asked, or with "auto" on the first GPU; nano, and what None asks for, on the CPU.
 
     Raises:
-        InputError: no such device, or not on this machine.
+        InputError: no such device, or (``here``) not on this machine.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() and name != NANO else None
@@ -390,7 +390,7 @@ def chosen_device(device: str | torch.device | None, name: str) -> torch.device:
         where = torch.device("cpu" if device is None else device)
     except RuntimeError as error:
         raise InputError(f"{device} is no device; give cpu, cuda, cuda:1 or auto.") from error
-    if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
+    if here and where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise InputError(
             f"PyTorch sees {count} GPUs here, so {where} cannot be used; give cpu or auto"

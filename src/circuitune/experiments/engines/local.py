@@ -1,67 +1,40 @@
-"""Run jobs on this machine: a few spawned processes of one thread each, every job after its inputs.
+"""Run jobs on this machine: a few spawned processes of one thread each.
 
 A worker ends with its parent, however that dies: a killed run leaves no process behind that still writes.
 """
 
 import os
 import threading
-import time
-import traceback
-import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
-from circuitune.core.atomic import write_text
-from circuitune.core.errors import InputError, MachineError
-from circuitune.experiments.specs import JobSpec, folder_name, title
+from circuitune.core.errors import MachineError
+from circuitune.experiments.engines.schedule import News, Observer, hand_out, missing
+from circuitune.experiments.engines.worker import THREADS, Answer, attempt
+from circuitune.experiments.specs import JobSpec, title
 from circuitune.experiments.store import Run
 
-THREADS = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-}
-"""Environment of a worker: results depend on the order of sums, so one thread, and fixed workspaces on a GPU."""
-FAILURE = "failure.txt"
-"""In a job's folder: the traceback of an error that is nobody's input."""
 LEAVE = 10.0
 """Seconds that an idle worker has to end."""
-POLL = 0.5
-"""Seconds between two looks at the jobs' folders."""
 
 
-class Observer(Protocol):
-    """What a run tells whoever shows it."""
+@dataclass(frozen=True)
+class Local:
+    """So many worker processes on this machine."""
 
-    def started(self, spec: JobSpec) -> None:
-        """A worker has taken the job."""
-        ...
+    at_once: int
 
-    def advanced(self, spec: JobSpec, share: float) -> None:
-        """This share of the job, from 0 to 1, is on disk."""
-        ...
-
-    def warned(self, spec: JobSpec, text: str) -> None:
-        """The job warned of something a reader of its results should know."""
-        ...
-
-    def finished(self, spec: JobSpec, seconds: float | None) -> None:
-        """The job is complete; ``seconds`` is None if it was so before."""
-        ...
-
-
-_Answer = tuple[BaseException | None, list[str]]
-"""What a worker sends back: what went wrong, and what it was warned of."""
+    def run(self, run: Run, specs: Sequence[JobSpec], memory: int, observer: Observer) -> None:
+        """Have all jobs done that are not complete (see `Engine`); no memory is reserved."""
+        if left := missing(run, specs, observer):
+            with _pool(run, min(self.at_once, len(left))) as pool:
+                hand_out(run, left, pool, observer)
 
 
 @dataclass
@@ -69,66 +42,60 @@ class _Worker:
     process: SpawnProcess
     pipe: Connection
     spec: JobSpec | None = None
-    since: float = 0.0
 
 
-def run_jobs(run: Run, specs: Sequence[JobSpec], workers: int, observer: Observer) -> None:
-    """Run all jobs that are not complete; specs come with inputs first.
+@dataclass
+class _Pool:
+    """Spawned processes as `Workers`."""
 
-    Raises:
-        InputError: a job refused its input, or another process works in its folder.
-        MachineError: a job failed, or its process was killed. Jobs that are complete stay so.
-    """
-    waiting: dict[str, JobSpec] = {}
-    for spec in specs:
-        if run.job(spec).complete:
-            observer.finished(spec, None)
-        else:
-            waiting[folder_name(spec)] = spec
-    if not waiting:
-        return
-    pool = _start(min(workers, len(waiting)))
+    run: Run
+    workers: list[_Worker]
+    taken: list[JobSpec] = field(default_factory=list[JobSpec])
+
+    @property
+    def free(self) -> bool:
+        return any(worker.spec is None for worker in self.workers)
+
+    def take(self, spec: JobSpec) -> None:
+        worker = next(worker for worker in self.workers if worker.spec is None)
+        worker.spec = spec
+        worker.pipe.send(str(self.run.job(spec).folder))
+        self.taken.append(spec)
+
+    def news(self, seconds: float) -> Iterator[News]:
+        while self.taken:
+            yield News(self.taken.pop(0), "started")
+        ready = wait([worker.pipe for worker in self.workers], timeout=seconds)
+        for worker in self.workers:
+            if worker.pipe in ready:
+                warnings = _receive(worker)
+                spec, worker.spec = worker.spec, None
+                assert spec is not None
+                for text in warnings:
+                    yield News(spec, "warned", text)
+                yield News(spec, "finished")
+
+
+@contextmanager
+def _pool(run: Run, count: int) -> Generator[_Pool]:
+    """Workers that are let go when all went well, and ended when it did not."""
+    workers = _start(count)
     try:
-        _schedule(run, waiting, pool, observer)
-        _dismiss(pool)
+        yield _Pool(run, workers)
+        _dismiss(workers)
     finally:
-        for worker in pool:
+        for worker in workers:
             worker.process.terminate()
-        for worker in pool:
+        for worker in workers:
             worker.process.join()
             worker.pipe.close()
 
 
-def _schedule(run: Run, waiting: dict[str, JobSpec], pool: list[_Worker], observer: Observer) -> None:
-    unfinished = set(waiting)
-    while unfinished:
-        for worker in pool:
-            spec = next((s for s in waiting.values() if not unfinished & set(s.inputs.values())), None)
-            if worker.spec is None and spec is not None:
-                del waiting[folder_name(spec)]
-                worker.spec, worker.since = spec, time.monotonic()
-                worker.pipe.send(str(run.job(spec).folder))
-                observer.started(spec)
-        ready = wait([worker.pipe for worker in pool], timeout=POLL)
-        for worker in pool:
-            spec = worker.spec
-            if worker.pipe in ready:
-                warned = _receive(worker)
-                assert spec is not None
-                for text in warned:
-                    observer.warned(spec, text)
-                unfinished.remove(folder_name(spec))
-                observer.finished(spec, time.monotonic() - worker.since)
-                worker.spec = None
-            elif spec is not None:
-                observer.advanced(spec, run.job(spec).progress())
-
-
-def _dismiss(pool: list[_Worker]) -> None:
+def _dismiss(workers: list[_Worker]) -> None:
     """Let idle workers end by themselves: a terminated one leaves semaphores of its libraries behind."""
-    for worker in pool:
+    for worker in workers:
         worker.pipe.close()
-    for worker in pool:
+    for worker in workers:
         worker.process.join(LEAVE)
 
 
@@ -137,18 +104,16 @@ def _receive(worker: _Worker) -> list[str]:
     spec = worker.spec
     name = title(spec) if spec else "a worker's start"
     try:
-        answer, warned = cast(_Answer, worker.pipe.recv())
+        answer = cast(Answer, worker.pipe.recv())
     except (EOFError, OSError) as error:
         worker.process.join()
         code = worker.process.exitcode or 0
         death = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         hint = " (often: out of memory; use --jobs 1)" if code == -9 else ""
         raise MachineError(f"The process of job '{name}' {death}{hint}; run the same command to go on.") from error
-    if isinstance(answer, InputError | MachineError | MemoryError | OSError):
-        raise answer
-    if answer is not None:
-        raise MachineError(f"Job '{name}' failed: {answer}") from answer
-    return warned
+    assert spec is not None
+    answer.check(spec)
+    return answer.warnings
 
 
 def _start(count: int) -> list[_Worker]:
@@ -180,7 +145,7 @@ def _environment(variables: dict[str, str]) -> Generator[None]:
 
 
 def work(pipe: Connection) -> None:
-    """A worker's whole life: receive a job's folder, do the job, answer None or what went wrong."""
+    """A worker's whole life: receive a job's folder, do the job, send the answer."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
@@ -188,29 +153,10 @@ def work(pipe: Connection) -> None:
         except (EOFError, KeyboardInterrupt):
             return
         try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("ignore")
-                warnings.simplefilter("default", UserWarning)
-                answer = _attempt(Path(folder))
+            answer = attempt(Path(folder))
         except KeyboardInterrupt:
             return
-        pipe.send((answer, [str(warning.message) for warning in caught]))
-
-
-def _attempt(folder: Path) -> BaseException | None:
-    try:
-        import torch  # a worker starts faster than it is needed
-
-        torch.set_num_threads(1)
-        from circuitune.experiments.job import run_job
-
-        run_job(folder)
-    except (InputError, MachineError, MemoryError, OSError) as error:
-        return type(error)(*error.args)
-    except Exception as error:  # a defect of ours: its place goes where the next attempt clears it
-        write_text(folder / FAILURE, traceback.format_exc())
-        return RuntimeError(f"{type(error).__name__}: {error} (see {folder / FAILURE})")
-    return None
+        pipe.send(answer)
 
 
 def _end_with_parent() -> None:
