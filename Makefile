@@ -19,7 +19,7 @@ test: $(INSTALLED) $(WEB)
 
 ## check: what is slow: whole runs, kill and resume
 check: $(INSTALLED)
-	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --timeout=1500 --durations=10
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m slow --timeout=1500 --durations=25
 
 ## lint: style, types, import contracts, and the page's bundle against its source
 lint: $(INSTALLED) $(WEB)

@@ -115,6 +115,7 @@ def test_a_checkout_without_a_python_is_refused(capsys):
     assert "belong together" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_whole_command_in_small(tmp_path, capsys):
     file = tmp_path / "engine.json"
     engine.main(["--shape", "tiny", "--pairs", "2", "--repeats", "1", "--case", "6@4", "--json", str(file)])

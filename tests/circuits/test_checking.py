@@ -153,6 +153,7 @@ def test_half_precision_is_judged_by_its_own_rounding():
     assert report.passed, [check.sentence for check in report.checks if not check.passed]
 
 
+@pytest.mark.slow
 def test_a_model_that_jumps_keeps_its_exact_scores():
     """A step function in an MLP: no number of points integrates it, and nothing else is wrong."""
 

@@ -83,6 +83,7 @@ def test_in_words_the_verdict_stands_first(model: Path, capsys: pytest.CaptureFi
     assert shown.err.count("Scoring all edges") == 1  # equal names are one model
 
 
+@pytest.mark.slow
 def test_saved_scores_of_single_pairs_say_what_the_models_say(
     here: Path, model: Path, tuned: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -12,6 +12,7 @@ from experiments import tiny
 COMMAND = [sys.executable, "-c", "from circuitune.cli import main; main()", "run"]
 
 
+@pytest.mark.slow
 def test_a_whole_run_ends_with_summary_and_report_and_resumes(tmp_path: Path, model: Path):
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(tiny.RECIPE)

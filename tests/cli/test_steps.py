@@ -26,6 +26,7 @@ def done(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_discover_train_compare_plan_and_evaluate_fit_together(
     here: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -174,6 +175,7 @@ def test_under_torchrun_two_processes_find_what_one_finds(
     assert float((one - both).abs().max() / one.abs().max()) < 1e-6
 
 
+@pytest.mark.slow
 def test_check_says_whether_a_model_can_be_trusted(model: Path, capsys: pytest.CaptureFixture[str]):
     for source in ([], TASK):
         found = done(capsys, "check", str(model), *source)

@@ -99,6 +99,7 @@ def test_rewards_train_an_adapter_further(method: str, here: Path, capsys: pytes
     assert "an adapter with ranks of its own" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_a_model_that_never_says_the_answer(here: Path, model: Path, capsys: pytest.CaptureFixture[str]):
     arguments = ["train", "--model", str(model), *TASK, "--method", "grpo", "--rank", "1", "--out", "rewarded"]
     assert call([*arguments, *REWARDED]) == 2

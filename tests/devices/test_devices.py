@@ -17,9 +17,9 @@ from circuitune.models.encoding import EncodedPairs
 from circuitune.models.versions import Version
 from circuitune.testing.models import SHAPES, tiny_model
 from devices.pretended import GPU, Elsewhere, pretended
+from marks import slow_but
 
-QUICK = ("gpt2", "gpt_neox", "llama")
-FAMILIES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SHAPES]
+FAMILIES = slow_but(SHAPES, "gpt2", "gpt_neox", "llama")
 
 
 def inputs() -> EncodedPairs:

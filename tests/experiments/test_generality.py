@@ -81,6 +81,7 @@ def test_the_summary_says_both(run: tuple[Run, Plan]):
     assert found.composition[0].startswith("tune seed 0: At 20 % of all edges")
 
 
+@pytest.mark.slow
 def test_both_jobs_give_the_same_bytes_again(run: tuple[Run, Plan]):
     store, jobs = run
     for spec in (*jobs.robustness, *jobs.compositions):

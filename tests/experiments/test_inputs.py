@@ -109,6 +109,7 @@ def test_the_study_s_share_of_critical_layers(layers: int, count: int):
     assert critical_count(3, layers) == 3
 
 
+@pytest.mark.slow
 def test_a_file_of_one_s_own_runs_to_the_end_and_says_what_was_left_out(model: Path, tmp_path: Path):
     source = tmp_path / "mine.csv"
     source.write_text(rows(60, bad=3))

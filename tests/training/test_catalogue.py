@@ -14,6 +14,7 @@ from circuitune.models.encoding import encode
 from circuitune.models.loading import load
 from circuitune.testing import tiny_model
 from circuitune.training.catalogue import tuning
+from marks import slow_but
 from training.tuned import RANK, content, logits, method_on, reloaded, tuned
 
 ADAPTERS = ["lora", "rslora", "dora", "lora+", "ia3", "adalora", "eva", "truncated"]
@@ -32,7 +33,10 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize(("family", "method"), ON_BOTH)
+@pytest.mark.parametrize(
+    ("family", "method"),
+    slow_but(ON_BOTH, *((family, method) for family, method in ON_BOTH if family == "gpt_neox"), ("gpt2", "dora")),
+)
 def test_an_adapter_learns_and_plain_peft_loads_what_was_measured(family, method, tokenizer, sums, tmp_path):
     result = tuned(method, tokenizer, sums, tmp_path, family=family)
     first, *_, last = result.rows
@@ -49,7 +53,7 @@ def test_an_adapter_learns_and_plain_peft_loads_what_was_measured(family, method
         assert (result.parameters, result.saved) == BY_HAND[method]
 
 
-@pytest.mark.parametrize("method", ADAPTERS)
+@pytest.mark.parametrize("method", slow_but(ADAPTERS, "lora", "dora", "adalora"))
 @pytest.mark.filterwarnings("ignore:Adapter merge:UserWarning")
 def test_the_engine_scores_an_adapter_as_it_scores_the_merged_model(method, tokenizer, sums, tmp_path):
     tuned(method, tokenizer, sums, tmp_path)
@@ -83,7 +87,7 @@ def test_full_fine_tuning_trains_everything_and_saves_whole_models(family, token
     assert str(tmp_path) not in json.dumps(said)
 
 
-@pytest.mark.parametrize("method", ["full", "adalora", "eva", "truncated"])
+@pytest.mark.parametrize("method", slow_but(["full", "adalora", "eva", "truncated"], "truncated"))
 def test_equal_arguments_give_equal_bytes(method, tokenizer, sums, tmp_path):
     for name in ("one", "two"):
         tuned(method, tokenizer, sums, tmp_path / name, family="gpt2")

@@ -71,6 +71,7 @@ def test_the_config_names_the_modules_in_full(sums, tokenizer):
     assert sorted(model.peft_config["default"].target_modules) == sorted(layers(model))
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_and_random_state_is_left(sums, tokenizer, tmp_path, capfd):
     before = torch.get_rng_state()
     tuned("eva", tokenizer, sums, tmp_path)

@@ -20,6 +20,7 @@ from circuitune.testing import tiny_model
 from circuitune.training.course import TrainingRow
 from circuitune.training.finetune import finetune
 from circuitune.training.methods import TrainingSettings
+from marks import slow_but
 
 SETTINGS = TrainingSettings(
     max_steps=6, learning_rate=0.01, batch_size=8, accumulation=1, warmup_steps=2, checkpoints=3
@@ -42,7 +43,7 @@ def content(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
+@pytest.mark.parametrize("family", slow_but(["gpt2", "gpt_neox", "llama"], "gpt_neox"))
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_learns_and_its_checkpoints_are_the_models_that_were_measured(family, tokenizer, sums, tmp_path):
     result = run(

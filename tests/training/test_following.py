@@ -138,6 +138,7 @@ def test_a_checkpoint_that_came_in_between_is_scored_alone(base, output, tmp_pat
     assert content(tmp_path / "out") == content(tmp_path / "straight")
 
 
+@pytest.mark.slow
 def test_adapters_of_another_shape_and_full_models_are_followed_too(base, output, tmp_path):
     save_adapter(base, output / "checkpoint-11", 11, rank=3)
     tiny_model(layers=2, seed=4).save_pretrained(output / "checkpoint-12")

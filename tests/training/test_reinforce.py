@@ -27,6 +27,7 @@ from circuitune.training.finetune import finetune
 from circuitune.training.methods import ReinforceSettings, TrainingSettings
 from circuitune.training.reinforce import PATIENCE, Answers, ReinforceRow, reinforce
 from circuitune.training.resuming import unfinished
+from marks import slow_but
 from training.tuned import content
 
 SETTINGS = ReinforceSettings(steps=4, prompts=4, group=4, learning_rate=0.01, checkpoints=2)
@@ -133,7 +134,7 @@ def test_writes_its_files_and_nothing_else_anywhere(some, tokenizer, sums, tmp_p
 FILES = ("config.json", "model.safetensors")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", slow_but(METHODS, "grpo"))
 def test_equal_arguments_give_equal_bytes_and_another_seed_does_not(method, some, tokenizer, sums, tmp_path):
     for name, seed in (("one", 0), ("two", 0), ("other", 1)):
         run(begun(some), tokenizer, sums, tmp_path / name, replace(SETTINGS, method=method), seed=seed)
@@ -145,7 +146,7 @@ def test_equal_arguments_give_equal_bytes_and_another_seed_does_not(method, some
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.1])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", slow_but(METHODS, "grpo"))
 def test_the_model_outside_its_adapter_is_left_as_it_was(method, beta, some, tokenizer, sums, tmp_path):
     model = begun(some)
     before, state = vars(tokenizer).copy(), (torch.get_rng_state(), np.random.get_state()[1].tolist())
@@ -197,6 +198,7 @@ def test_prompts_of_one_step_have_one_length(tokenizer, ragged_sums):
     assert [prompts[row] for row in rows["row"]] == list(rows["prompt"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_other_families_and_new_adapters(family, tokenizer, ragged_sums, tmp_path):
     """A new adapter begins as the bare model, which says some of these answers by chance."""
@@ -211,7 +213,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", slow_but(METHODS, "grpo"))
 def test_killed_after_a_checkpoint_it_goes_on_to_the_same_bytes(method, some, tokenizer, ragged_sums, tmp_path):
     settings = replace(SETTINGS, method=method, steps=6, checkpoints=3, beta=0.1)
 
@@ -276,6 +278,7 @@ def test_what_trl_would_stumble_over_is_refused(some, tokenizer, sums, tmp_path)
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_without_trl_the_extra_is_named():
     code = (
         "import sys; sys.modules['trl'] = None\n"

@@ -37,6 +37,7 @@ def test_every_checkpoint_was_measured_as_it_is_saved(tokenizer, sums, tmp_path)
         assert float(answer(saved, encode(sums, tokenizer)).loss.double().mean()) == row.loss
 
 
+@pytest.mark.slow
 def test_measuring_in_between_does_not_change_what_is_learned(tokenizer, sums, tmp_path):
     for name, checkpoints in (("few", 1), ("many", 5)):
         tuned("truncated", tokenizer, sums, tmp_path / name, settings=replace(SETTINGS, checkpoints=checkpoints))
