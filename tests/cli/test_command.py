@@ -2,6 +2,7 @@ import re
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,31 @@ def test_every_verb_explains_itself_with_an_example(arguments: tuple[str, ...], 
     shown = capsys.readouterr().out
     assert "Example" in shown
     assert f"circuitune {' '.join(arguments)}" in shown
+
+
+def test_quiet_leaves_results_and_errors(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    asked = ["check", "nano", "--task", "add_sub", "--set", "limit=100"]
+    assert call(asked) == 0
+    loud = capsys.readouterr()
+    assert loud.err
+    assert call([*asked, "--quiet"]) == 0
+    quiet = capsys.readouterr()
+    assert (quiet.out, quiet.err) == (loud.out, "")
+    assert call(["--quiet", "check", str(tmp_path / "none")]) == 2
+    assert "none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_every_verb(shell: str, capsys: pytest.CaptureFixture[str]):
+    assert call(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(re.search(rf"\b{verb}\b", script) for verb in VERBS)
+    assert "--critical-layers" in script
+
+
+def test_bash_accepts_the_completion(capsys: pytest.CaptureFixture[str]):
+    call(["completion", "bash"])
+    subprocess.run(["bash", "-n"], input=capsys.readouterr().out, text=True, check=True)
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]):

@@ -24,7 +24,10 @@ VERBS = {
     "runs": "List runs, or verify one.",
     "job": "Run one job of a run folder (for schedulers).",
     "doctor": "Say what this machine has and what is missing.",
+    "completion": "Print what a shell needs to complete verbs and options.",
 }
+QUIET = "--quiet"
+"""Anywhere in a command: nothing but results, warnings and errors."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,13 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def call(arguments: Sequence[str]) -> int:
     """Run the command; its exit code. Errors are one sentence on stderr."""
-    if not arguments or list(arguments) in (["--help"], ["-h"]):
+    given = [argument for argument in arguments if argument != QUIET]
+    if not given or given in (["--help"], ["-h"]):
         sys.stdout.write(overview())
         return 0
     try:
         from circuitune.cli.application import dispatch
 
-        dispatch(arguments)
+        dispatch(given, quiet=len(given) < len(arguments))
         sys.stdout.flush()
     except InputError as error:
         return _failed(str(error), 2)
@@ -55,14 +59,14 @@ def call(arguments: Sequence[str]) -> int:
     except MemoryError:
         return _failed("Out of memory; take fewer pairs, a smaller batch, or a smaller model.", 1)
     except KeyboardInterrupt:
-        resumes = list(arguments[:1]) in (["run"], ["job"], ["follow"], ["sweep"])
+        resumes = given[:1] in (["run"], ["job"], ["follow"], ["sweep"])
         return _failed("Stopped. The same command goes on from here." if resumes else "Stopped.", 130)
     return 0
 
 
 def overview() -> str:
     """The text of ``circuitune --help``, without importing the verbs."""
-    lines = [f"  {name:<10}{text}" for name, text in VERBS.items()]
+    lines = [f"  {name:<12}{text}" for name, text in VERBS.items()]
     return "\n".join(
         [
             "Usage: circuitune VERB [OPTIONS]",
@@ -72,6 +76,7 @@ def overview() -> str:
             *lines,
             "",
             "circuitune VERB --help explains a verb; circuitune --version prints the version.",
+            "--quiet with any verb: nothing but results, warnings and errors.",
             "Start with: circuitune run",
             "",
         ]

@@ -8,7 +8,7 @@ from keyword import iskeyword
 from cyclopts import App, CycloptsError, Parameter
 
 from circuitune.cli import VERBS
-from circuitune.cli.output import warn
+from circuitune.cli.output import hush, warn
 from circuitune.core.errors import InputError
 
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -31,8 +31,9 @@ def application() -> App:
     return app
 
 
-def dispatch(arguments: Sequence[str]) -> None:
+def dispatch(arguments: Sequence[str], *, quiet: bool = False) -> None:
     """Parse the arguments and call the verb; InputError where they do not fit it."""
+    hush(quiet)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     warnings.showwarning = warn

@@ -6,6 +6,19 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
+_quiet = False
+
+
+def hush(quiet: bool) -> None:
+    """Whether `say` and `working` are to say nothing from now on."""
+    global _quiet
+    _quiet = quiet
+
+
+def hushed() -> bool:
+    """Whether only results, warnings and errors are wanted."""
+    return _quiet
+
 
 def show(text: str) -> None:
     """A result, to stdout."""
@@ -19,7 +32,8 @@ def show_json(value: object) -> None:
 
 def say(text: str) -> None:
     """What is being done, to stderr."""
-    sys.stderr.write(f"{text}\n")
+    if not _quiet:
+        sys.stderr.write(f"{text}\n")
 
 
 def warn(
@@ -31,7 +45,7 @@ def warn(
     line: str | None = None,
 ) -> None:
     """A warning as one line of stderr, in place of Python's two."""
-    say(f"circuitune: warning: {' '.join(str(message).split())}")
+    sys.stderr.write(f"circuitune: warning: {' '.join(str(message).split())}\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -53,7 +67,7 @@ def working(text: str) -> AbstractContextManager[object]:
     """Say what is being done while it is being done: a spinner on a terminal, one line elsewhere."""
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=_quiet)
     if not console.is_terminal:
         say(f"{text} ...")
     return console.status(f"{text} ...")

@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn
 
-from circuitune.cli.output import say
+from circuitune.cli.output import hushed, say
 from circuitune.experiments.estimate import Size, duration, weight
 from circuitune.experiments.specs import JobSpec, folder_name, title
 
@@ -24,7 +24,7 @@ class Bars:
 
     def __init__(self, specs: tuple[JobSpec, ...], size: Size, workers: int) -> None:
         console = Console(stderr=True)
-        self._live = console.is_terminal
+        self._live = console.is_terminal and not hushed()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
         self._progress = Progress(*columns, console=console, disable=not self._live, transient=True)
         self._weights = {folder_name(spec): weight(spec, specs, size) for spec in specs}

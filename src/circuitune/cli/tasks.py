@@ -79,7 +79,8 @@ def show_task(name: str, /, *, settings: Settings = (), count: Count = 5, json: 
         show_json({"name": pairs.name, "pairs": len(pairs), "parts": parts, **about, "examples": rows})
         return
     show(f"{pairs.name}: {len(pairs)} pairs ({', '.join(f'{part} {count}' for part, count in parts.items())})")
-    show(f"parameters: {' '.join(f'{key}={value}' for key, value in defaults(name).items())}")
+    chosen_parameters = {**defaults(name), **parameters(settings)}
+    show(f"parameters: {' '.join(f'{key}={value}' for key, value in chosen_parameters.items())}")
     show(spread.words)
     for pair in chosen:
         show(f"\nclean      {pair.clean!r}\ncorrupted  {pair.corrupted!r}\nanswer     {pair.answer!r}")
