@@ -112,14 +112,17 @@ def test_scores_without_examples_are_named_as_such(clear, graph):
 @pytest.mark.parametrize(
     ("stability", "chance", "words"),
     [
-        (1.0, 0.01, "is stable and more than chance:"),
-        (1.0, 0.3, "is stable, but no more than chance:"),
-        (0.1, 0.01, "is not stable, but more than chance:"),
-        (0.1, 0.3, "is neither stable nor more than chance:"),
+        (1.0, 0.01, "is stable and more than {}:"),
+        (1.0, 0.3, "is stable, but no more than {}:"),
+        (0.1, 0.01, "is not stable, but more than {}:"),
+        (0.1, 0.3, "is neither stable nor more than {}:"),
     ],
 )
 def test_the_sentence_says_which_of_both_failed(stability, chance, words):
-    assert words in Gate(2, LAYERS, "layers", stability, chance).sentence
+    one = Gate(2, LAYERS, "layers", stability, chance).sentence
+    assert words.format("a random draw of layers") in one
+    assert "random weights may choose the same" in one
+    assert words.format("chance") in Gate(2, LAYERS, "layers", stability, chance, halves=0.0).sentence
 
 
 # ---- in a plan ----

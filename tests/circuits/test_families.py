@@ -12,6 +12,7 @@ from circuitune.core.errors import InputError
 from circuitune.models.anatomy import anatomy_of, concatenated
 from circuitune.models.running import Prefix, attend, forward, prepared, recorded_calls, recorded_readers
 from circuitune.testing import SHAPES, in_double, random_pairs, tiny_model
+from marks import slow_but
 
 
 def relative(actual: torch.Tensor, expected: torch.Tensor) -> float:
@@ -20,6 +21,10 @@ def relative(actual: torch.Tensor, expected: torch.Tensor) -> float:
 
 def tiny(family: str, layers: int = 2):
     return tiny_model(family, layers=layers, kv_heads=2, dtype=torch.float64)
+
+
+USUAL = ("gpt2", "gpt_neo", "gpt_neox", "opt", "llama", "gemma2", "qwen3")
+"""Families of which every check is part of ``make test``; of the others the scores alone are."""
 
 
 @pytest.mark.parametrize("family", SHAPES)
@@ -33,7 +38,7 @@ def test_scores_equal_an_independent_autograd_path(family):
             assert relative(scores.values.double(), expected) < 1e-8
 
 
-@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize("family", slow_but(SHAPES, *USUAL))
 def test_the_stream_is_the_sum_of_its_sources(family):
     """What the logits read is the embedding, the heads, the MLPs, and a rest that no prompt changes."""
     model, inputs = tiny(family), random_pairs(4)
@@ -52,7 +57,7 @@ def test_the_stream_is_the_sum_of_its_sources(family):
     torch.testing.assert_close(rests[0], rests[0][:1].expand_as(rests[0]))
 
 
-@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize("family", slow_but(SHAPES, *USUAL))
 def test_an_input_of_a_head_reaches_that_head_alone(family):
     """The layout of the projections: a q input changes its own head, a k or v input the heads of its group.
 
@@ -91,7 +96,14 @@ SOME = [
 ]
 
 
-@pytest.mark.parametrize(("family", "ablation"), [*((family, "interchange") for family in SHAPES), *SOME, *REST])
+@pytest.mark.parametrize(
+    ("family", "ablation"),
+    [
+        *slow_but([(family, "interchange") for family in SHAPES], *((family, "interchange") for family in USUAL)),
+        *SOME,
+        *REST,
+    ],
+)
 def test_the_full_circuit_is_the_model_the_empty_one_the_ablated_model_and_one_edge_its_exact_score(family, ablation):
     model, inputs = tiny(family), random_pairs(3, positions=7, first_difference=3, common=2)
     with in_double():

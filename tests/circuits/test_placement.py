@@ -10,6 +10,7 @@ from accelerate import cpu_offload, disk_offload, dispatch_model
 from circuitune.circuits.attribution import attribute
 from circuitune.circuits.faithfulness import evaluate
 from circuitune.testing import in_double, random_pairs, tiny_model
+from marks import slow_but
 
 FAMILIES = ["gpt2", "gemma2", "falcon"]
 
@@ -24,7 +25,7 @@ def results(model):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("where", ["memory", "disk", "mixed"])
+@pytest.mark.parametrize("where", slow_but(["memory", "disk", "mixed"], "mixed"))
 def test_an_offloaded_model_scores_exactly_as_the_whole_one(family: str, where: str, tmp_path: Path):
     expected = results(tiny_model(family, layers=2, kv_heads=2))
     model = tiny_model(family, layers=2, kv_heads=2)
@@ -47,7 +48,9 @@ def test_an_offloaded_model_scores_exactly_as_the_whole_one(family: str, where: 
         assert torch.equal(found, wanted)
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma2", "phi3", "bloom", "opt", "falcon_7b", "olmo2"])
+@pytest.mark.parametrize(
+    "family", slow_but(["llama", "gemma2", "phi3", "bloom", "opt", "falcon_7b", "olmo2"], "llama", "opt")
+)
 def test_a_live_adapter_scores_as_its_merged_model_in_every_kind_of_family(family: str):
     config = peft.LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
     adapted = peft.get_peft_model(tiny_model(family, layers=2, kv_heads=2, dtype=torch.float64), config).eval()

@@ -66,6 +66,6 @@ def test_the_folder_s_name_says_what_is_in_it(
         raise InputError("enough")
 
     monkeypatch.setattr("circuitune.experiments.run.conduct", stop)
-    monkeypatch.setattr("circuitune.experiments.inputs.freeze", lambda recipe: recipe)
+    monkeypatch.setattr("circuitune.experiments.inputs.freeze", lambda recipe, **_: recipe)
     assert call(["run", *options]) == 2
     assert asked == [Path("runs") / name]

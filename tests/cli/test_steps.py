@@ -180,7 +180,7 @@ def test_check_says_whether_a_model_can_be_trusted(model: Path, capsys: pytest.C
     for source in ([], TASK):
         found = done(capsys, "check", str(model), *source)
         assert found["passed"] is True
-        assert found["verdict"].startswith("Results on this model can be trusted")
+        assert found["verdict"].startswith("This model is read correctly")
     assert found["pairs"] == 8
 
 

@@ -11,8 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_leaves, tree_map
 
 GPU = torch.device("meta")  # of another device than the CPU the only one that every build of PyTorch has
-ACROSS = {"copy_", "_to_copy", "index", "index_put", "index_put_", "_index_put_impl_", "lift_fresh"}
-"""What a GPU does with tensors of the CPU among its arguments (indices may be on either)."""
+ACROSS = {"copy_", "_to_copy", "lift_fresh"}
+"""What a GPU does with tensors of the CPU among its arguments."""
+INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
+"""The same, where the CPU's are the indices."""
 
 
 class Elsewhere(Tensor):
@@ -85,6 +87,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     there = [one for one in tensors if isinstance(one, Elsewhere)]
     here = [one for one in tensors if not isinstance(one, Elsewhere) and one.dim() > 0]
     name = func.__name__.split(".")[0]
+    if name in INDEXED and isinstance(args[0], Elsewhere):
+        here = [one for one in here if not any(one is index for index in args[1])]
     if there and here and name not in ACROSS:
         raise RuntimeError(f"{name}: tensors on {GPU} and on the CPU at once")
     asked = kwargs.get("device")

@@ -19,7 +19,7 @@ from circuitune.testing.models import SHAPES, tiny_model
 from devices.pretended import GPU, Elsewhere, pretended
 from marks import slow_but
 
-FAMILIES = slow_but(SHAPES, "gpt2", "gpt_neox", "llama")
+FAMILIES = slow_but(SHAPES, "gpt2", "llama")
 
 
 def inputs() -> EncodedPairs:
@@ -59,6 +59,7 @@ def _runs(result: Any) -> tuple[Any, ...]:
     return result.model, result.circuit, result.corrupted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -1,13 +1,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import sha256_file
 from circuitune.core.records import PairsRecord, read_record
 from circuitune.experiments.inputs import critical_count, freeze, metric_for, reference, validate
 from circuitune.experiments.plan import plan
-from circuitune.experiments.recipe import load_recipe
+from circuitune.experiments.recipe import load_recipe, to_yaml
 from circuitune.experiments.specs import folder_name
 from circuitune.tasks.pairs import Pair, PairSet
 from experiments import tiny
@@ -55,8 +56,18 @@ class TestFreeze:
         assert (plain.recipe.device, plain.model.device) == ("cpu", "cpu")
         first, second = (plan(one.recipe, one.model).pairs for one in (plain, half))
         assert folder_name(first) != folder_name(second)
-        with pytest.raises(InputError, match="gpu is no device"):
-            freeze(asked.model_copy(update={"device": "gpu"}))
+
+    def test_a_run_that_was_begun_keeps_its_device(
+        self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        asked = tiny.recipe(model, tmp_path)
+        begun = freeze(asked)
+        (tmp_path / "recipe.yaml").write_text(to_yaml(begun.recipe))
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        assert freeze(asked).model.device == "cuda"
+        assert freeze(asked, here=False).model.device == "cpu"
+        assert freeze(asked, folder=tmp_path).model.device == "cpu"
 
     def test_a_missing_file_is_named(self, model: Path, tmp_path: Path):
         with pytest.raises(InputError, match=r"none\.csv is no file"):

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from circuitune.core.errors import MachineError
+from circuitune.core.errors import InputError, MachineError
 from circuitune.experiments.engines import slurm
+from circuitune.experiments.engines.local import Local
 from circuitune.experiments.engines.schedule import Pending
 from circuitune.experiments.engines.slurm import Slurm, stages
 from circuitune.experiments.inputs import freeze
+from circuitune.experiments.run import conduct
 from circuitune.experiments.specs import JobSpec, folder_name
 from circuitune.experiments.store import Run
 from experiments import tiny
@@ -231,7 +233,42 @@ def test_a_stage_larger_than_an_array_may_be_is_several(
         "stage-2.sbatch",
     ]
     chain = (run.folder / "slurm" / "submit.sh").read_text().splitlines()
-    assert "stage2=$(submit --dependency=afterany:$stage1 stage-2.sbatch):" in next(
-        line for line in chain if line.startswith("stage2=")
-    )
+    assert [line for line in chain if line.startswith("stage2=")] == [
+        "stage2=$(submit --dependency=afterany:$stage1 stage-2.sbatch)",
+        "stage2=$stage2:$(submit --dependency=afterany:$stage1 stage-2-1.sbatch)",
+    ]
     assert any(line.startswith("stage3=$(submit --dependency=afterany:$stage2 ") for line in chain)
+
+
+@pytest.fixture
+def busy(written: tuple[Run, tuple[JobSpec, ...], Pending], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The run, with its array 7 in a queue that knows no other."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "squeue").write_text("#!/bin/sh\necho 7\n")
+    (tools / "sbatch").write_text("#!/bin/sh\necho 8\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    (written[0].folder / "slurm" / "submitted").write_text("7\n")
+    return written[0]
+
+
+def test_while_jobs_are_in_the_queue_no_other_command_touches_them(busy: Run, model: Path, tmp_path: Path):
+    recipe = tiny.recipe(model, tmp_path)
+    fewer = recipe.model_copy(update={"training": recipe.training.model_copy(update={"rows": 20})})
+    there = sorted(path.name for path in (busy.folder / "jobs").iterdir())
+    for chosen, engine in ((fewer, Slurm()), (recipe, Local(1))):
+        with pytest.raises(InputError, match="scancel 7"):
+            conduct(freeze(chosen), busy.folder, engine, tiny.Record().watch)
+    assert sorted(path.name for path in (busy.folder / "jobs").iterdir()) == there
+
+
+def test_the_script_submits_nothing_twice(busy: Run):
+    script = busy.folder / "slurm" / "submit.sh"
+    again = subprocess.run(["bash", script], capture_output=True, text=True, check=False)
+    assert (again.returncode, (script.parent / "submitted").read_text()) == (1, "7\n")
+    assert "in the queue already" in again.stderr
+    (script.parent / "submitted").write_text("5\n")
+    subprocess.run(["bash", script], capture_output=True, check=True)
+    assert set((script.parent / "submitted").read_text().split()) == {"8"}

@@ -35,6 +35,9 @@ LEVEL = 0.05
 HALVINGS = 20
 """How often the base model's pairs are halved."""
 
+ONE_MAP = " Where one map alone decides, a model with random weights may choose the same; that was not tried."
+"""Low layers have the most edges, so their sums of scores are the largest whatever was learned."""
+
 ROUNDING = 1e-9
 """Of a mean of similarities, which equal ones may not exceed."""
 
@@ -81,17 +84,19 @@ class Gate:
         """What was found, in words."""
         if self.stability is None or self.chance is None:
             return f"The gate could not look at the choice: {self.reason}"
+        chance = "chance" if self.halves is not None else f"a random draw of {self.unit}"
         judged = {
-            (True, True): "stable and more than chance",
-            (True, False): "stable, but no more than chance",
-            (False, True): "not stable, but more than chance",
-            (False, False): "neither stable nor more than chance",
+            (True, True): f"stable and more than {chance}",
+            (True, False): f"stable, but no more than {chance}",
+            (False, True): f"not stable, but more than {chance}",
+            (False, False): f"neither stable nor more than {chance}",
         }[self.stability >= STABLE, self._beats_chance]
         halves = "" if self.halves is None else f", two halves of the base model's pairs in {self.halves:.0%}"
         return (
             f"The choice of {self.chosen} of {self.candidates} {self.unit} is {judged}: choices from resampled pairs "
             f"agree with it by a mean Jaccard of {self.stability:.2f} ({STABLE} is asked for); a random draw agrees "
             f"as well in {self.chance:.2%} of cases{halves} (at most {LEVEL:.0%} is asked for)."
+            f"{'' if self.halves is not None else ONE_MAP}"
         )
 
     def to_record(self) -> dict[str, str | float]:

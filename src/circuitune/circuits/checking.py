@@ -72,11 +72,14 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """Whether results on this model can be trusted, in a sentence or two."""
+        """Whether the engine computes on this model what it says, in a sentence or two."""
         failed = [check.name for check in self.checks if not check.passed]
         if not failed:
             judged = sum(check.bound is not None for check in self.checks)
-            return f"Results on this model can be trusted: all {judged} checks pass in {self.dtype}."
+            return (
+                f"This model is read correctly: all {judged} checks pass in {self.dtype}. How near EAP-IG comes to "
+                "exact scores depends on the pairs."
+            )
         if failed == ["completeness"]:
             return (
                 f"Exact scores and circuits of this model can be trusted: all other checks pass in {self.dtype}. "

@@ -1,7 +1,7 @@
 """``circuitune models``: what the engine supports, and what it sees in one model."""
 
 from circuitune.cli.output import show, show_json, table
-from circuitune.cli.sources import LOADED, load_model
+from circuitune.cli.sources import ModelOptions, load_model
 
 PATH = "plain autograd in float64"
 OTHERS = "the field's reference implementation"
@@ -27,7 +27,7 @@ def models(name: str | None = None, /, *, json: bool = False) -> None:
     from circuitune.circuits.graph import Graph
     from circuitune.models.anatomy import anatomy_of
 
-    model, _ = load_model(name, LOADED)
+    model, _ = load_model(name, ModelOptions(device="cpu"))
     anatomy = anatomy_of(model)
     graph = Graph.of(anatomy)
     facts = {

@@ -234,7 +234,8 @@ def _report(
     if facts:
         show(f"Against uniform LoRA of the same size: {facts['contest']}")
         show(f"Scores: {facts['scores']}")
-    show(f"Plan: {out} (a LoraConfig for your trainer: circuitune export {out} --for trl)")
+    rows = "" if facts else " --dataset sft.jsonl"
+    show(f"Plan: {out} (for your trainer: circuitune export {out} --for trl{rows} --out train_trl.py)")
 
 
 def _ranks(made: "RankPlan", model: "Model") -> tuple[str, list[dict[str, Any]]]:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from circuitune.cli.output import say, show
 from circuitune.cli.places import LATER, PLACE, Place, at_a_time
-from circuitune.cli.sources import Dtype, parameters
+from circuitune.cli.sources import Device, Dtype, parameters
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def run(
     quick: bool = False,
     full: bool = False,
     recipe: Path | None = None,
-    device: str | None = None,
+    device: Device | None = None,
     dtype: Dtype | None = None,
     out: Path | None = None,
     place: Place = PLACE,
@@ -65,7 +65,7 @@ def run(
     recipe: Path
         A recipe file (YAML) in place of the built-in one.
     device: str
-        Where models run: cpu, cuda, cuda:1; by default the first GPU if there is one (nano stays on the CPU).
+        Where models run: by default on the first GPU if there is one (nano stays on the CPU; for a cluster say it).
     dtype: str
         Type of the weights; by default as stored, but half precision on the CPU becomes float32.
     out: Path
@@ -86,7 +86,7 @@ def run(
     chosen = load_recipe(base, changes)
     folder = out or Path("runs") / chosen.name
     say("Reading the model and the pairs ...")
-    done = conduct(freeze(chosen, here=place.here), folder, engine, _watch(folder, engine.at_once))
+    done = conduct(freeze(chosen, here=place.here, folder=folder), folder, engine, _watch(folder, engine.at_once))
     if isinstance(done, Pending):
         show(f"{done.sentence} {LATER}")
         return

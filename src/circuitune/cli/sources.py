@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from circuitune.tasks.pairs import PairSet
 
 Part = Literal["train", "circuit", "validation", "test", "all"]
+Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["float64", "float32", "bfloat16", "float16"]
 
 
@@ -24,8 +25,8 @@ Dtype = Literal["float64", "float32", "bfloat16", "float16"]
 class ModelOptions:
     """How models are loaded."""
 
-    device: str = "auto"
-    "Where the model runs: cpu, cuda, cuda:1; auto is the first GPU if there is one (nano stays on the CPU)."
+    device: Device = "auto"
+    "Where the model runs: auto is the first GPU if there is one (nano stays on the CPU)."
     dtype: Dtype | None = None
     "Type of its weights; by default as stored, but half precision on the CPU becomes float32."
     trust_remote_code: bool = False

@@ -11,7 +11,7 @@ from circuitune.core.errors import InputError
 from circuitune.core.manifest import digest, sha256_file
 from circuitune.core.records import PairsRecord, SizeRecord
 from circuitune.experiments.estimate import Size
-from circuitune.experiments.recipe import DataRecipe, Recipe
+from circuitune.experiments.recipe import RECIPE, DataRecipe, Recipe, parsed, read_text
 from circuitune.experiments.specs import ModelRef
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.answering import fill_wrong
@@ -49,14 +49,16 @@ class Frozen:
     files: dict[str, Path]
 
 
-def freeze(recipe: Recipe, *, here: bool = True) -> Frozen:
+def freeze(recipe: Recipe, *, here: bool = True, folder: Path | None = None) -> Frozen:
     """Pin the recipe's inputs and its device; InputError where one that it names is missing.
 
-    ``here``: the jobs run on this machine, so the device must be there.
+    ``here``: the jobs run on this machine, so the device must be there. ``folder``: of the run; one that was begun
+    keeps its device.
     """
-    folder = Path(recipe.model)
-    name = str(folder.resolve()) if recipe.model != NANO and folder.exists() else recipe.model
-    device = str(chosen_device(recipe.device, name, here=here))
+    place = Path(recipe.model)
+    name = str(place.resolve()) if recipe.model != NANO and place.exists() else recipe.model
+    asked = (_kept_device(folder) if recipe.device == "auto" else None) or recipe.device
+    device = str(chosen_device(asked, name, here=here))
     model = reference(name, recipe.revision).model_copy(update={"device": device, "dtype": recipe.dtype})
     copies: dict[str, Path] = {}
     changes: dict[str, object] = {"model": name, "device": device, "data": _pinned(recipe.data, copies)}
@@ -67,6 +69,14 @@ def freeze(recipe: Recipe, *, here: bool = True) -> Frozen:
         }
         changes["composition"] = recipe.composition.model_copy(update=others)
     return Frozen(recipe.model_copy(update=changes), model, copies)
+
+
+def _kept_device(folder: Path | None) -> str | None:
+    """The device that a run which was begun in the folder is on; None where there is none."""
+    path = folder / RECIPE if folder is not None else None
+    if path is None or not path.is_file():
+        return None
+    return parsed(read_text(path, f"Recipe {path}", "start a run of its own"), f"Recipe {path}").get("device")
 
 
 def _pinned(data: DataRecipe, copies: dict[str, Path]) -> DataRecipe:

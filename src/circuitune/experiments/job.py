@@ -71,6 +71,8 @@ def run_job(folder: Path) -> None:
     if job.complete:
         return
     with locked(job.folder):
+        if job.complete:  # by now, by whoever held the lock
+            return
         job.clear()
         started = time.monotonic()
         torch.use_deterministic_algorithms(True, warn_only=spec.model.device != "cpu")  # a GPU lacks some of them

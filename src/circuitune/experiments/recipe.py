@@ -16,6 +16,8 @@ from circuitune.core.records import Record
 from circuitune.training.methods import LEARNING_RATES, PLANNED, RANKED, MethodName
 
 BUILT_IN = ("default", "quick", "full")
+RECIPE = "recipe.yaml"
+"""Its file in a run folder."""
 Parameter = bool | int | float | str
 Share = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -242,8 +244,9 @@ class Recipe(Record):
 
     ``registration`` is the sha256 of the file in which a study said beforehand what it expects; ``contest`` None
     leaves out phase 1 and the comparison of methods, ``tuning`` None the fine-tunings whose circuits are followed,
-    ``robustness`` and ``composition`` None these two questions. ``device`` auto is the first GPU if there is one, and
-    the CPU for nano; a run folder says which it was. ``dtype`` None: as stored, but float32 on the CPU.
+    ``robustness`` and ``composition`` None these two questions. ``device`` auto is the first GPU of this machine, if
+    it has one, but the CPU for nano and for jobs elsewhere; a run folder says which it was, and keeps to it.
+    ``dtype`` None: as stored, but float32 on the CPU.
     """
 
     format: Literal[1] = 1
@@ -251,7 +254,7 @@ class Recipe(Record):
     registration: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     model: str
     revision: str | None = None
-    device: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float64", "float32", "bfloat16", "float16"] | None = None
     data: DataRecipe
     training: TrainingRecipe

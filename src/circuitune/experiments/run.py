@@ -8,15 +8,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from circuitune.core.atomic import ensure_writable_folder
+from circuitune.core.errors import InputError
 from circuitune.core.locking import locked
 from circuitune.core.records import PairsRecord, read_record
 from circuitune.experiments.artefacts import PAIRS
 from circuitune.experiments.engines.schedule import Engine, Observer, Pending
+from circuitune.experiments.engines.slurm import Slurm, in_queue
 from circuitune.experiments.estimate import Size, memory
 from circuitune.experiments.inputs import Frozen, recall, validate
 from circuitune.experiments.ledger import restore
 from circuitune.experiments.plan import Plan, plan
-from circuitune.experiments.specs import JobSpec
+from circuitune.experiments.specs import JobSpec, folder_name
 from circuitune.experiments.store import Run, check_destination, create
 from circuitune.experiments.summary import write_summary
 from circuitune.experiments.tables import write_tables
@@ -37,6 +39,7 @@ def conduct(frozen: Frozen, folder: Path, engine: Engine, watch: Watch, ledger: 
     """
     jobs, size = survey(frozen, folder)
     with locked(ensure_writable_folder(folder)):
+        _require_no_queue(folder, jobs, engine)
         run = create(folder, frozen.recipe, frozen.files)
         run.prepare(jobs.jobs)
         if ledger is not None:
@@ -48,6 +51,19 @@ def conduct(frozen: Frozen, folder: Path, engine: Engine, watch: Watch, ledger: 
         write_tables(run, jobs)
         write_summary(run, jobs)
     return run
+
+
+def _require_no_queue(folder: Path, jobs: Plan, engine: Engine) -> None:
+    """InputError where other jobs of the folder than these, or these for another engine, are in a queue."""
+    arrays = in_queue(folder)
+    if not arrays:
+        return
+    wanted, there = {folder_name(spec) for spec in jobs.jobs}, {path.name for path in (folder / "jobs").iterdir()}
+    if not isinstance(engine, Slurm) or wanted != there:
+        raise InputError(
+            f"Jobs of {folder} are in Slurm's queue; wait for them with the command that submitted them, or cancel "
+            f"them first: scancel {arrays.replace(',', ' ')}."
+        )
 
 
 def survey(frozen: Frozen, folder: Path) -> tuple[Plan, Size]:

@@ -18,7 +18,7 @@ from circuitune.core.atomic import ensure_writable_folder, write_json, write_tex
 from circuitune.core.environment import describe
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import ENVIRONMENT, is_complete, sha256_file, verify
-from circuitune.experiments.recipe import Recipe, load_recipe, to_yaml
+from circuitune.experiments.recipe import RECIPE, Recipe, load_recipe, to_yaml
 from circuitune.experiments.specs import (
     NUMERICS,
     AnalyseSpec,
@@ -32,7 +32,6 @@ from circuitune.experiments.specs import (
 )
 from circuitune.tasks.pairs import PairSet
 
-RECIPE = "recipe.yaml"
 SPEC = "spec.json"
 STALE = "stale"
 """Where jobs go that the run's recipe no longer has."""

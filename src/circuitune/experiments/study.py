@@ -156,7 +156,10 @@ def prepare(study: Study, folder: Path, *, here: bool = True) -> tuple[Part, ...
     """
     if (folder / RECIPE).is_file():
         raise InputError(f"{folder} is the folder of a single run; choose another folder for the study.")
-    return tuple(_part(name, freeze(recipe, here=here), folder / name) for name, recipe in study.recipes.items())
+    return tuple(
+        _part(name, freeze(recipe, here=here, folder=folder / name), folder / name)
+        for name, recipe in study.recipes.items()
+    )
 
 
 def _part(name: str, frozen: Frozen, folder: Path) -> Part:

@@ -431,7 +431,7 @@ def _verdict(outcome: Outcome, above: int, below: int, small: int, tasks: int, h
             f"{hypothesis.smallest:g} that was stated beforehand."
         )
     return (
-        f"undecided; of {count(tasks, 'task')} {above} lie above the null, {below} below it, and {small} below the "
+        f"undecided; of {count(tasks, 'task')} {above} above the null, {below} below it, and {small} below the "
         f"smallest effect of {hypothesis.smallest:g}."
     )
 
@@ -451,7 +451,7 @@ def _there(rows: Sequence[TaskEffectRow], seeds: int) -> str:
 
 def _numbers(rows: Sequence[TaskEffectRow]) -> str:
     said = "; ".join(_number(row) for row in rows if row.seeds)
-    return f"Effect less null: {said}."
+    return f"Effect less null: {said}." if said else "No number is there yet."
 
 
 def _number(row: TaskEffectRow) -> str:

@@ -113,14 +113,15 @@ def load(
         MachineError: not enough memory.
     """
     place = _find(os.fspath(name), revision, trust_remote_code)
-    where, dtype = chosen_device(device, place.shown), chosen_dtype(dtype)
+    dtype = chosen_dtype(dtype)
     with _explained(place), _quiet(place):
         adapter = _adapter_config(place)
         if adapter is None:
             model, tokenizer = _model(place, dtype), _tokenizer(place)
         else:
             model, tokenizer = _adapted(place, adapter, dtype)
-        return _placed(model, dtype, where).eval(), tokenizer
+        base = place if adapter is None else _base(place, adapter)
+        return _placed(model, dtype, chosen_device(device, base.shown)).eval(), tokenizer
 
 
 def load_tokenizer(
@@ -158,10 +159,15 @@ class Loader:
         self._config: dict[str, Any] | None = None  # of the adapter on it
         self._contents: dict[tuple[str, str | None], str] = {}
 
+    @property
+    def options(self) -> dict[str, str]:
+        """How models are loaded, as far as it is not as usual: results depend on it."""
+        given = {"dtype": self._dtype, "device": None if self._device in (None, "auto", "cpu") else self._device}
+        return {name: str(value).removeprefix("torch.") for name, value in given.items() if value is not None}
+
     def load(self, name: str | os.PathLike[str], *, revision: str | None = None) -> PreTrainedModel | PeftModel:
         """The model alone, in eval mode; names and errors are those of `load`."""
         place = _find(os.fspath(name), revision, self._trusting)
-        where = chosen_device(self._device, place.shown)
         with _explained(place), _quiet(place):
             adapter = _adapter_config(place)
             base = place if adapter is None else _base(place, adapter)
@@ -171,7 +177,7 @@ class Loader:
                 self._read(base)
             if config is not None and (self._config is None or not self._exchanged(place)):
                 self._adapt(base, place, config)
-            self._model = _placed(self._model, self._dtype, where)
+            self._model = _placed(self._model, self._dtype, chosen_device(self._device, base.shown))
             return self._model.eval()
 
     def content(self, name: str | os.PathLike[str], *, revision: str | None = None) -> str:
@@ -381,15 +387,19 @@ def peft_quiet() -> Iterator[None]:
 def chosen_device(device: str | torch.device | None, name: str, *, here: bool = True) -> torch.device:
     """Where a model runs: as asked, or with "auto" on the first GPU; nano, and what None asks for, on the CPU.
 
+    ``here``: on this machine; of another one "auto" knows nothing, and is the CPU.
+
     Raises:
         InputError: no such device, or (``here``) not on this machine.
     """
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() and name != NANO else None
+        device = "cuda" if here and torch.cuda.is_available() and name != NANO else None
     try:
         where = torch.device("cpu" if device is None else device)
     except RuntimeError as error:
         raise InputError(f"{device} is no device; give cpu, cuda, cuda:1 or auto.") from error
+    if where.type in ("cpu", "meta"):  # meta holds no numbers
+        where = torch.device("cpu")
     if here and where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise InputError(
@@ -411,7 +421,14 @@ def _placed(model: Any, dtype: torch.dtype | None, where: torch.device) -> Any:
     """The model on its device; half precision that nobody asked for is float32 on a CPU, which is slow at it."""
     if dtype is None and model.dtype in (torch.float16, torch.bfloat16) and where.type == "cpu":
         model = model.float()
-    return model if where.type == "cpu" else model.to(where)
+    if where.type == "cpu":
+        return model
+    try:
+        return model.to(where)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch built without it
+        raise InputError(f"{where} cannot be used here ({str(error).splitlines()[0]}); give cpu or cuda.") from error
 
 
 @contextmanager

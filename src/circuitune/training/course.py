@@ -132,6 +132,7 @@ def _options(course: Course, model: Model) -> dict[str, Any]:
         **course.tuning.description(),
         **asdict(course.settings),
         "model": fingerprint(model),
+        "device": model.device.type,
         "rows": course.learned.digest,
         "seed": measurement.seed,
         "label": measurement.label,

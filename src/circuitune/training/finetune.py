@@ -20,7 +20,7 @@ from circuitune.training.course import Course, TrainingResult, encoded, follow_c
 from circuitune.training.methods import TrainingSettings
 from circuitune.training.resuming import State
 from circuitune.training.rows import answer_rows
-from circuitune.training.trainer import AnswerTrainer
+from circuitune.training.trainer import AnswerTrainer, on_one_device
 from circuitune.training.tuning import Adapter, Model, Tuning
 
 
@@ -116,6 +116,4 @@ def _arguments(settings: TrainingSettings, total: int, folder: Path, seed: int, 
         label_names=["labels"],
         average_tokens_across_devices=False,
     )
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # the model stays where it was loaded: no DataParallel over all visible devices
-    return arguments
+    return on_one_device(arguments)

@@ -125,9 +125,17 @@ def follow(
     """
     if len(checkpoints) < 2:
         raise InputError(f"There is nothing to follow in {len(checkpoints)} checkpoint; give two or more.")
-    options = {"metric": metric, "method": method, "steps": steps, "ablation": ablation, "per_example": per_example}
-    made = {"options": options, "pairs_digest": inputs.digest}
+    how: dict[str, Any] = {
+        "metric": metric,
+        "method": method,
+        "steps": steps,
+        "ablation": ablation,
+        "per_example": per_example,
+    }
+    options = {**how}
     place, loader = ensure_writable_folder(Path(folder)), loader or Loader()
+    options |= loader.options
+    made = {"options": options, "pairs_digest": inputs.digest}
     series = _kept(checkpoints, place, made, loader)
     for checkpoint in checkpoints:  # one that is not there is refused before hours go into the others
         loader.content(checkpoint.name, revision=checkpoint.revision)
@@ -141,7 +149,7 @@ def follow(
             model = loader.load(checkpoint.name, revision=checkpoint.revision)
             _require_shape(model, checkpoint, checkpoints[0], next(iter(series.values()), None), inputs)
             try:
-                scores = attribute(model, inputs, **options, memory=memory)
+                scores = attribute(model, inputs, **how, memory=memory)
             except MachineError as error:
                 raise MachineError(f"{checkpoint}: {error}") from error
             scores = replace(scores, settings={**scores.settings, **own})

@@ -39,7 +39,7 @@ from circuitune.training.course import Course, TrainingResult, TrainingRow, enco
 from circuitune.training.methods import Reinforcement, ReinforceSettings
 from circuitune.training.resuming import State
 from circuitune.training.rows import AnswerRows, answer_rows
-from circuitune.training.trainer import Continues
+from circuitune.training.trainer import Continues, on_one_device
 from circuitune.training.tuning import Adapter, Model, Tuning
 
 try:
@@ -138,7 +138,7 @@ def reinforce(
             tuning=checkpoints.tuning,
             resumed=resumed,
             answers=answers,
-            args=config_kind(**_arguments(settings, answers, folder, seed, checkpoints.model)),
+            args=on_one_device(config_kind(**_arguments(settings, answers, folder, seed, checkpoints.model))),
             train_dataset=_dataset(prompts, learned, settings, seed),
             processing_class=copy.deepcopy(tokenizer),  # TRL gives it a padding token
             callbacks=[_Passes(settings.prompts / len(learned)), checkpoints],

@@ -175,8 +175,10 @@ def restore_random_state(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]
     key = np.array(numpy["state"]["key"], dtype=np.uint32)
     np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})
     torch.set_rng_state(tensors["cpu"])
-    if len(tensors) > 1:
-        torch.cuda.set_rng_state_all([tensors[f"cuda{number}"] for number in range(len(tensors) - 1)])
+    if len(tensors) > 1 and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(
+            [tensors[f"cuda{number}"] for number in range(min(len(tensors) - 1, torch.cuda.device_count()))]
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:

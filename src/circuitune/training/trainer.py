@@ -22,6 +22,13 @@ from circuitune.training.rows import IGNORED
 from circuitune.training.tuning import Tuning
 
 
+def on_one_device(arguments: Any) -> Any:
+    """The Trainer's arguments, but for one GPU where several are visible: no DataParallel over all of them."""
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
+
+
 class Continues:
     """What a Trainer needs to go on from a `State` of ours; stands before the Trainer among a class's bases.
 

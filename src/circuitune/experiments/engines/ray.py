@@ -53,8 +53,9 @@ class Ray:
         with _cluster(self.address, self.at_once):
             if not _room(needs):
                 wanted = f"{CORES} core, {needs['GPU']} GPUs and {memory >> 20} MiB of memory"
-                text = f"no node has {wanted}; jobs wait for one that has"
-                observer.warned(left[0], text)
+                if self.address is None:
+                    raise MachineError(f"Ray finds no {wanted} free on this machine; take --engine local.")
+                observer.warned(left[0], f"no node has {wanted}; jobs wait for one that has")
             hand_out(run, left, _Tasks(run, _remote(needs), self.at_once), observer)
 
 

@@ -110,7 +110,8 @@ def _chain(names: Sequence[Sequence[str]]) -> str:
     lines: list[str] = []
     for number, files in enumerate(names, start=1):
         after = f"--dependency=afterany:$stage{number - 1} " if number > 1 else ""
-        lines.append(f"stage{number}={':'.join(f'$(submit {after}{file})' for file in files)}")
+        for place, file in enumerate(files):  # one at a time: of several in a line only the last could fail
+            lines.append(f"stage{number}={f'$stage{number}:' if place else ''}$(submit {after}{file})")
     return "\n".join(
         [
             "#!/bin/bash",
@@ -119,6 +120,10 @@ def _chain(names: Sequence[Sequence[str]]) -> str:
             "set -euo pipefail",
             'cd "$(dirname "$0")"',
             'options=("$@")',
+            f"if [ -s {SUBMITTED} ] && squeue --me --noheader --format=%F | tr -d ' ' | grep -qxFf {SUBMITTED}; then",
+            '    echo "They are in the queue already; scancel them before you submit them again." >&2',
+            "    exit 1",
+            "fi",
             f"rm -f {SUBMITTED}",
             f'submit() {{ sbatch --parsable "${{options[@]}}" "$@" | cut -d\';\' -f1 | tee -a {SUBMITTED}; }}',
             "",
@@ -135,6 +140,11 @@ def _submit(script: Path) -> None:
         raise MachineError(
             f"Slurm refused the jobs ({reason}); type: bash {quote(str(script))}, with options for sbatch."
         )
+
+
+def in_queue(run: Path) -> str:
+    """The arrays of a run folder that are in the queue, as squeue takes them; empty where none is."""
+    return _queued(_submitted(run / FOLDER))
 
 
 def _submitted(folder: Path) -> list[str]:
