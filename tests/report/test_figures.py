@@ -143,6 +143,32 @@ def test_two_fine_tunings_are_lines_and_more_a_mean_with_an_interval(made: Path)
     assert list(four.drawing.axes[0].lines[0].get_ydata()) == pytest.approx([rate + 0.015 for rate in edges])
 
 
+def test_of_several_fine_tunings_circuits_are_a_mean_in_one_panel(made: Path) -> None:
+    faithful = read_rows(made / "tables" / "faithfulness.csv", records.FaithfulnessRow)
+    alike = read_rows(made / "tables" / "robustness.csv", chance_records.RobustnessRow)
+    for rows, draw in (
+        (faithful, lambda own: plates.faithfulness(own, 0.05)),
+        (alike, plates.robustness),
+    ):
+        several = [
+            row.model_copy(update={"label": f"tune seed {seed}", "seed": seed})
+            for seed in range(3)
+            for row in rows
+            if row.label == "tune seed 0"
+        ]
+        one = draw([row for row in several if row.seed == 0])
+        plate = draw(several)
+        assert isinstance(one, Plate)
+        assert isinstance(plate, Plate)
+        assert len([axes for axes in plate.drawing.axes if axes.get_visible()]) == 1
+        assert "Student's 95 % intervals" in plate.caption
+        assert "Student" not in one.caption
+        for line, mean in zip(one.drawing.axes[0].lines, plate.drawing.axes[0].lines, strict=True):
+            values = dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
+            for x, y in zip(mean.get_xdata(), mean.get_ydata(), strict=True):
+                assert y == pytest.approx(values[x])
+
+
 def test_methods_of_several_seeds_are_means_paired_with_uniform(made: Path) -> None:
     rows = read_rows(made / "tables" / "methods.csv", records.MethodRow)
     one = plates.methods(rows)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from circuitune.figures.style import COLUMN, INK, PAGE, Drawing, drawing, percent
 
@@ -50,6 +50,7 @@ def line_panels(
     legend: str = "",
     bounds: tuple[float | None, float | None] = (None, None),
     shares: bool = False,
+    ticks: Sequence[float] = (),
 ) -> Drawing:
     """One panel at column width, more of them two or three in a row of a page's width, with one legend for all.
 
@@ -59,6 +60,7 @@ def line_panels(
         legend: its title.
         bounds: of the y axis; None where the values decide.
         shares: whether the y values are shares, written as percent.
+        ticks: of the x axis, where it has few values; else a handful of whole numbers.
     """
     columns = len(panels) if len(panels) < 4 else 3
     rows = math.ceil(len(panels) / columns)
@@ -77,7 +79,7 @@ def line_panels(
             lowest.tick_params(labelbottom=True)
         first = grid[0][0]
         first.set_ylim(*bounds)
-        first.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        first.xaxis.set_major_locator(FixedLocator(ticks) if ticks else MaxNLocator(6, integer=True))
         if shares:
             first.yaxis.set_major_formatter(percent)
         _legend(figure, legend, narrow=width == COLUMN)

@@ -7,6 +7,7 @@ is judged here: what is drawn is what the tables hold, and a caption says of how
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Final, Protocol, TypeVar
 
 from circuitune.core.chance_records import ChanceRow, RobustnessRow, SimilarityRow, TunedTopOverlapRow
@@ -22,6 +23,9 @@ MINUS: Final = "\N{MINUS SIGN}"
 
 SEVERAL: Final = 3
 """Fine-tunings from which on a mean over them is drawn, with Student's interval; of two it says nothing."""
+
+
+MEANS: Final = " Lines are means over fine-tunings, bands Student's 95 % intervals of them."
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,17 @@ def plural(count: int, word: str) -> str:
 
 
 def faithfulness(rows: Sequence[FaithfulnessRow], share: float | None) -> Plate | str:
-    """Faithfulness over training by circuit size, a panel per fine-tuning; ``share`` is drawn wider."""
+    """Faithfulness over training by circuit size; ``share`` is drawn wider. Several fine-tunings: their mean."""
     own = [row for row in rows if row.arm == "tune"] or list(rows)
     if not own:
         return "faithfulness.csv has no rows"
     defined = any(row.normalized is not None for row in own)
     shares = sorted({row.share for row in own})
+    labels = by_label(own)
+    many = len(labels) >= SEVERAL
     panels = [
         Panel(name, [_size(mine, one, shares, one == share, defined) for one in shares])
-        for name, mine in by_label(own).items()
+        for name, mine in ({"": own} if many else labels).items()
     ]
     values = [point.y for panel in panels for line in panel.lines for point in line.points if point.y is not None]
     bounds = (min([0.0, *values]) * 1.05, max([1.0 if defined else 0.0, *values]) * 1.05)
@@ -77,22 +83,24 @@ def faithfulness(rows: Sequence[FaithfulnessRow], share: float | None) -> Plate 
     if defined:
         what = (
             f"How much of the model's effect on {', '.join(sorted({row.metric for row in own}))} the circuit alone "
-            "reproduces: 100 % is the whole model, 0 % the corrupted run. Bands: 95 % bootstrap intervals over pairs."
+            "reproduces: 100 % is the whole model, 0 % the corrupted run."
         )
+        what += "" if many else " Bands: 95 % bootstrap intervals over pairs."
     else:
-        what = "KL divergence from the model's answer to the circuit's, without intervals; 0 is the whole model."
+        what = "KL divergence from the model's answer to the circuit's; 0 is the whole model."
+    what += MEANS if many else ""
     said = f"{what} Circuits by their share of all edges, over {_tunings(own)}.{_undefined(own, defined)}"
     return Plate("Faithfulness over training", drawn, said)
 
 
 def _size(rows: Sequence[FaithfulnessRow], share: float, shares: Sequence[float], main: bool, defined: bool) -> Line:
-    points = [
-        Point(row.step, row.normalized, row.normalized_low, row.normalized_high)
-        if defined
-        else Point(row.step, row.kl)
-        for row in rows
-        if row.share == share
-    ]
+    own = [row for row in rows if row.share == share]
+    if len(by_label(own)) >= SEVERAL:
+        points = _means([(row.step, row.normalized if defined else row.kl) for row in own])
+    elif defined:
+        points = [Point(row.step, row.normalized, row.normalized_low, row.normalized_high) for row in own]
+    else:
+        points = [Point(row.step, row.kl) for row in own]
     depth = shares.index(share) / max(1, len(shares) - 1)
     return Line(percent(share), points, mixed(SIZE_PALE, SIZE, depth), weight=2.0 if main else 1.0)
 
@@ -114,35 +122,54 @@ _MODELS: Final = {"after": ("after", INK), "before": ("before", SIZE), "random":
 
 
 def robustness(rows: Sequence[RobustnessRow]) -> Plate | str:
-    """How alike the circuits stay when pairs are drawn again, a panel per fine-tuning."""
+    """How alike the circuits stay when pairs are drawn again. Several fine-tunings: their mean."""
     noise = [row for row in rows if row.kind == "noise"]
     if not noise:
         return "robustness.csv has no rows of resampled pairs"
+    labels = by_label(noise)
+    many = len(labels) >= SEVERAL
     panels = [
         Panel(name, [Line(said, _noise(mine, model), colour) for model, (said, colour) in _MODELS.items()])
-        for name, mine in by_label(noise).items()
+        for name, mine in ({"": noise} if many else labels).items()
     ]
     drawn = line_panels(
-        panels, x="pairs resampled, %", y="likeness of edges (Jaccard)", legend="model", bounds=(0, 1.03)
+        panels,
+        x="pairs resampled, %",
+        y="likeness of edges (Jaccard)",
+        legend="model",
+        bounds=(0, 1.03),
+        ticks=sorted({100 * row.level for row in noise if row.level is not None}),
     )
     parts = [row for row in rows if row.kind == "parts"]
+    draws = noise[0].comparisons
+    bands = ", bands reach from the least to the most alike" if draws > 1 else ""
+    lines = MEANS if many else f" Lines are means over {plural(draws, 'draw')}{bands}."
     caption = (
-        "How alike a circuit stays when a share of its pairs is resampled (1: the same edges). Lines are means over "
-        f"{plural(noise[0].comparisons, 'draw')}, bands reach from the least to the most alike; {_tunings(noise)}. "
-        "Only what lies above the model with random weights is the task."
+        f"How alike a circuit stays when a share of its pairs is resampled (1: the same edges).{lines} "
+        f"{_tunings(noise)}. Only what lies above the model with random weights is the task."
     )
     if parts:
-        apart = "; ".join(f"{_MODELS[row.model][0]} {row.edge_jaccard:.2f} ({row.label})" for row in parts)
-        caption += f" Between disjoint parts of {parts[0].pairs:,} pairs each: {apart}."
+        alike = {model: [row.edge_jaccard for row in parts if row.model == model] for model in _MODELS}
+        apart = "; ".join(f"{_MODELS[model][0]} {fmean(own):.2f}" for model, own in alike.items() if own)
+        caption += f" Between disjoint parts of {parts[0].pairs:,} pairs each, on average: {apart}."
     return Plate("The circuit with other pairs of the task", drawn, caption)
 
 
 def _noise(rows: Sequence[RobustnessRow], model: str) -> list[Point]:
-    return [
-        Point(100 * row.level, row.edge_jaccard, row.edge_low, row.edge_high)
-        for row in rows
-        if row.model == model and row.level is not None
-    ]
+    own = [(100 * row.level, row) for row in rows if row.model == model and row.level is not None]
+    if len(by_label(rows)) >= SEVERAL:
+        return _means([(level, row.edge_jaccard) for level, row in own])
+    return [Point(level, row.edge_jaccard, row.edge_low, row.edge_high) for level, row in own]
+
+
+def _means(values: Sequence[tuple[float, float | None]]) -> list[Point]:
+    """At every place the mean over fine-tunings with Student's interval; none where too few have a value."""
+    points: list[Point] = []
+    for place in sorted({place for place, _ in values}):
+        own = [value for at, value in values if at == place and value is not None]
+        if len(own) > 1 and isinstance(found := t_interval(own), Interval):
+            points.append(Point(place, found.estimate, found.low, found.high))
+    return points
 
 
 def transitions(rows: Sequence[TransitionRow]) -> Plate | str:
@@ -173,13 +200,8 @@ def _exchange(labels: dict[str, list[TransitionRow]], kind: Kind, colour: str) -
             Line(f"{kind}s, {name}", [Point(row.step_to, row.rate) for row in rows], colour, dash)
             for (name, rows), dash in zip(own.items(), dashes, strict=False)
         ]
-    steps = sorted({row.step_to for rows in own.values() for row in rows})
-    points: list[Point] = []
-    for step in steps:
-        rates = [row.rate for rows in own.values() for row in rows if row.step_to == step and row.rate is not None]
-        found = t_interval(rates) if rates else None
-        if isinstance(found, Interval):
-            points.append(Point(step, found.estimate, max(0.0, found.low), found.high))
+    means = _means([(row.step_to, row.rate) for rows in own.values() for row in rows])
+    points = [point._replace(low=max(0.0, point.low or 0.0)) for point in means]
     return [Line(f"{kind}s", points, colour)]
 
 
@@ -195,7 +217,9 @@ def chance(rows: Sequence[ChanceRow]) -> Plate | str:
         f"95 % bootstrap intervals over pairs ({pairs} resamples). Bars: the same measure where nothing but chance "
         "differs, from the 2.5th to the 97.5th percentile of the comparisons, with their mean: the ends of two "
         "fine-tunings that differ by their seed, halves of the pairs, models with random weights, both circuits "
-        "rewired with every node's degree kept, and random circuits of equal size."
+        "rewired with every node's degree kept, and random circuits of equal size. A change that is more than chance "
+        "lies above the first two; the others say how far apart circuits are that share nothing but size or degrees "
+        "(empty where nodes are the same by construction)."
     )
     return Plate("The change beside what chance alone makes", drawn, caption)
 
