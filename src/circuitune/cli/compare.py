@@ -132,14 +132,11 @@ def _tokenizers(models: list[str], trusting: bool) -> "list[PreTrainedTokenizerB
 
 def _measures(result: "Comparison") -> str:
     """Every measure with its interval, and beside it what chance gives on average and at most."""
-    header = ["measure", "estimate", "low", "high"]
-    kinds = ("split", "rewired")
-    rows = [
-        [name, record["estimate"], record["low"], record["high"]]
-        + [record["nulls"].get(kind, {}).get(part) for kind in kinds for part in ("mean", "bound")]
-        for name, record in result.measures.items()
-    ]
-    return table([*header, *(f"{kind} {part}" for kind in kinds for part in ("mean", "bound"))], rows)
+    from circuitune.dynamics.showing import comparison_columns
+
+    columns = comparison_columns(result)
+    del columns["verdict"]  # in the sentences above
+    return table([name.replace("_", " ") for name in columns], list(zip(*columns.values(), strict=True)))
 
 
 def _counts(result: "Comparison") -> str:

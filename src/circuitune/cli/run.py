@@ -8,8 +8,9 @@ from cyclopts import Parameter
 
 from circuitune.cli.output import say, show
 from circuitune.cli.places import LATER, PLACE, Place, at_a_time
-from circuitune.cli.sources import Device, Dtype, parameters
+from circuitune.cli.sources import parameters
 from circuitune.core.errors import InputError
+from circuitune.core.placement import Device, Dtype
 
 if TYPE_CHECKING:
     from circuitune.experiments.engines.schedule import Observer

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from circuitune.cli.output import say
 from circuitune.core.errors import InputError
+from circuitune.core.placement import Device, Dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from circuitune.tasks.pairs import PairSet
 
 Part = Literal["train", "circuit", "validation", "test", "all"]
-Device = Literal["auto", "cpu", "cuda"]
-Dtype = Literal["float64", "float32", "bfloat16", "float16"]
 
 
 @Parameter(name="*")

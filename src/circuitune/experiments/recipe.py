@@ -12,6 +12,7 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from circuitune.core.errors import InputError
+from circuitune.core.placement import Device, Dtype
 from circuitune.core.records import Record
 from circuitune.training.methods import LEARNING_RATES, PLANNED, RANKED, MethodName
 
@@ -254,8 +255,8 @@ class Recipe(Record):
     registration: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     model: str
     revision: str | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["float64", "float32", "bfloat16", "float16"] | None = None
+    device: Device = "auto"
+    dtype: Dtype | None = None
     data: DataRecipe
     training: TrainingRecipe
     tuning: TuningRecipe | None

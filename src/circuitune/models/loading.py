@@ -116,12 +116,13 @@ def load(
     dtype = chosen_dtype(dtype)
     with _explained(place), _quiet(place):
         adapter = _adapter_config(place)
+        base = place if adapter is None else _base(place, adapter)
+        where = chosen_device(device, base.shown)
         if adapter is None:
             model, tokenizer = _model(place, dtype), _tokenizer(place)
         else:
-            model, tokenizer = _adapted(place, adapter, dtype)
-        base = place if adapter is None else _base(place, adapter)
-        return _placed(model, dtype, chosen_device(device, base.shown)).eval(), tokenizer
+            model, tokenizer = _adapted(place, base, dtype)
+        return _placed(model, dtype, where).eval(), tokenizer
 
 
 def load_tokenizer(
@@ -171,13 +172,14 @@ class Loader:
         with _explained(place), _quiet(place):
             adapter = _adapter_config(place)
             base = place if adapter is None else _base(place, adapter)
+            where = chosen_device(self._device, base.shown)
             config = None if adapter is None else json.loads(adapter.read_text(encoding="utf-8"))
             same = self._base is not None and base.origin == self._base.origin
             if not same or self._config not in (None, config):
                 self._read(base)
             if config is not None and (self._config is None or not self._exchanged(place)):
                 self._adapt(base, place, config)
-            self._model = _placed(self._model, self._dtype, chosen_device(self._device, base.shown))
+            self._model = _placed(self._model, self._dtype, where)
             return self._model.eval()
 
     def content(self, name: str | os.PathLike[str], *, revision: str | None = None) -> str:
@@ -326,11 +328,10 @@ def _tokenizer(place: _Place) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(place.source, **place.options)
 
 
-def _adapted(place: _Place, config: Path, dtype: torch.dtype | None) -> tuple[PeftModel, PreTrainedTokenizerBase]:
+def _adapted(place: _Place, base: _Place, dtype: torch.dtype | None) -> tuple[PeftModel, PreTrainedTokenizerBase]:
     """A PEFT adapter on its base, with its own tokenizer if it brings one."""
-    found = _base(place, config)
-    with _explained(found):
-        model, tokenizer = _model(found, dtype), _tokenizer(found)
+    with _explained(base):
+        model, tokenizer = _model(base, dtype), _tokenizer(base)
     own = place.folder is not None and place.has(*_TOKENIZER)
     return _with_adapter(model, place), _tokenizer(place) if own else tokenizer
 

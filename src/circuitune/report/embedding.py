@@ -35,10 +35,7 @@ class Packed:
 
 def pack(scores: Path, circuit: Path) -> Packed:
     """Read a scores file and a circuit file of the same graph; InputError where they do not fit."""
-    values, wiring = read_map(scores, "values")
-    mask, other = read_map(circuit, "mask")
-    if other != wiring:
-        raise InputError(f"{circuit.name} and {scores.name} are of different models.")
+    values, mask, wiring = read_maps(scores, circuit)
     possible = np.arange(len(wiring.sources))[None, :] < np.array(wiring.readable)[:, None]
     edges = values.T[possible].astype(np.float64)
     scale = float(np.abs(edges).max(initial=0.0))
@@ -48,12 +45,22 @@ def pack(scores: Path, circuit: Path) -> Packed:
     return Packed(wiring, scale, base64.b64encode(data).decode("ascii"))
 
 
-def read_map(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
-    """Tensor ``name`` [sources, destinations] of a file of ours and the graph its metadata names.
+def read_maps(scores: Path, circuit: Path) -> tuple[NDArray[Any], NDArray[Any], Wiring]:
+    """Values and mask [sources, destinations] of a scores file and a circuit file, and the graph of both.
 
     Raises:
-        InputError: the file is missing, damaged, of another kind, or holds a score that is not finite.
+        InputError: a file is missing, damaged, of another kind, holds a score that is not finite, or the two are of
+            different graphs.
     """
+    values, wiring = _read(scores, "values")
+    mask, other = _read(circuit, "mask")
+    if other != wiring:
+        raise InputError(f"{circuit.name} and {scores.name} are of different models.")
+    return values, mask, wiring
+
+
+def _read(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
+    """Tensor ``name`` [sources, destinations] of a file of ours and the graph its metadata names."""
     try:
         data = path.read_bytes()
         tensors = load(data)

@@ -17,7 +17,7 @@ from circuitune.core.records import CircuitRow
 from circuitune.figures.circuit import MOST_DRAWN, Edges, Shape, circuit_drawing
 from circuitune.figures.style import FORMATS
 from circuitune.report import plates
-from circuitune.report.embedding import read_map
+from circuitune.report.embedding import read_maps
 from circuitune.report.payload import TABLES, inside, main_circuits, read_tables
 from circuitune.report.plates import Plate
 from circuitune.report.wiring import Wiring
@@ -152,10 +152,7 @@ def _circuit(run: Path, rows: Sequence[CircuitRow]) -> Plate | str:
 
 def _edges(run: Path, row: CircuitRow) -> tuple[Edges, Wiring]:
     """Every edge of a circuit with its share of the map's total absolute score."""
-    values, wiring = read_map(inside(run, row.scores), "values")
-    mask, other = read_map(inside(run, row.circuit), "mask")
-    if other != wiring:
-        raise InputError(f"{row.circuit} and {row.scores} are of different models.")
+    values, mask, wiring = read_maps(inside(run, row.scores), inside(run, row.circuit))
     size = np.abs(values.astype(np.float64))
     relative = size / (size.sum() or 1.0)
     rows, columns = np.nonzero(mask)

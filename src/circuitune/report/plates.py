@@ -70,11 +70,9 @@ def faithfulness(rows: Sequence[FaithfulnessRow], share: float | None) -> Plate 
         return "faithfulness.csv has no rows"
     defined = any(row.normalized is not None for row in own)
     shares = sorted({row.share for row in own})
-    labels = by_label(own)
-    many = len(labels) >= SEVERAL
     panels = [
         Panel(name, [_size(mine, one, shares, one == share, defined) for one in shares])
-        for name, mine in ({"": own} if many else labels).items()
+        for name, mine in _panels(own).items()
     ]
     values = [point.y for panel in panels for line in panel.lines for point in line.points if point.y is not None]
     bounds = (min([0.0, *values]) * 1.05, max([1.0 if defined else 0.0, *values]) * 1.05)
@@ -85,22 +83,22 @@ def faithfulness(rows: Sequence[FaithfulnessRow], share: float | None) -> Plate 
             f"How much of the model's effect on {', '.join(sorted({row.metric for row in own}))} the circuit alone "
             "reproduces: 100 % is the whole model, 0 % the corrupted run."
         )
-        what += "" if many else " Bands: 95 % bootstrap intervals over pairs."
+        bands = " Bands: 95 % bootstrap intervals over pairs."
     else:
         what = "KL divergence from the model's answer to the circuit's; 0 is the whole model."
-    what += MEANS if many else ""
+        bands = ""
+    what += MEANS if _several(own) else bands
     said = f"{what} Circuits by their share of all edges, over {_tunings(own)}.{_undefined(own, defined)}"
     return Plate("Faithfulness over training", drawn, said)
 
 
 def _size(rows: Sequence[FaithfulnessRow], share: float, shares: Sequence[float], main: bool, defined: bool) -> Line:
     own = [row for row in rows if row.share == share]
-    if len(by_label(own)) >= SEVERAL:
-        points = _means([(row.step, row.normalized if defined else row.kl) for row in own])
-    elif defined:
+    if defined:
         points = [Point(row.step, row.normalized, row.normalized_low, row.normalized_high) for row in own]
     else:
         points = [Point(row.step, row.kl) for row in own]
+    points = _means(points) if _several(rows) else points
     depth = shares.index(share) / max(1, len(shares) - 1)
     return Line(percent(share), points, mixed(SIZE_PALE, SIZE, depth), weight=2.0 if main else 1.0)
 
@@ -126,11 +124,9 @@ def robustness(rows: Sequence[RobustnessRow]) -> Plate | str:
     noise = [row for row in rows if row.kind == "noise"]
     if not noise:
         return "robustness.csv has no rows of resampled pairs"
-    labels = by_label(noise)
-    many = len(labels) >= SEVERAL
     panels = [
         Panel(name, [Line(said, _noise(mine, model), colour) for model, (said, colour) in _MODELS.items()])
-        for name, mine in ({"": noise} if many else labels).items()
+        for name, mine in _panels(noise).items()
     ]
     drawn = line_panels(
         panels,
@@ -143,7 +139,7 @@ def robustness(rows: Sequence[RobustnessRow]) -> Plate | str:
     parts = [row for row in rows if row.kind == "parts"]
     draws = noise[0].comparisons
     bands = ", bands reach from the least to the most alike" if draws > 1 else ""
-    lines = MEANS if many else f" Lines are means over {plural(draws, 'draw')}{bands}."
+    lines = MEANS if _several(noise) else f" Lines are means over {plural(draws, 'draw')}{bands}."
     caption = (
         f"How alike a circuit stays when a share of its pairs is resampled (1: the same edges).{lines} "
         f"{_tunings(noise)}. Only what lies above the model with random weights is the task."
@@ -156,20 +152,32 @@ def robustness(rows: Sequence[RobustnessRow]) -> Plate | str:
 
 
 def _noise(rows: Sequence[RobustnessRow], model: str) -> list[Point]:
-    own = [(100 * row.level, row) for row in rows if row.model == model and row.level is not None]
-    if len(by_label(rows)) >= SEVERAL:
-        return _means([(level, row.edge_jaccard) for level, row in own])
-    return [Point(level, row.edge_jaccard, row.edge_low, row.edge_high) for level, row in own]
+    points = [
+        Point(100 * row.level, row.edge_jaccard, row.edge_low, row.edge_high)
+        for row in rows
+        if row.model == model and row.level is not None
+    ]
+    return _means(points) if _several(rows) else points
 
 
-def _means(values: Sequence[tuple[float, float | None]]) -> list[Point]:
+def _several(rows: Sequence[_Labelled]) -> bool:
+    """Whether the rows are of as many fine-tunings as a mean is drawn of."""
+    return len(by_label(rows)) >= SEVERAL
+
+
+def _panels(rows: Sequence[Row]) -> dict[str, Sequence[Row]]:
+    """The rows of every panel by its title: one for the mean of several fine-tunings, else one for each."""
+    return {"": rows} if _several(rows) else {**by_label(rows)}
+
+
+def _means(points: Sequence[Point]) -> list[Point]:
     """At every place the mean over fine-tunings with Student's interval; none where too few have a value."""
-    points: list[Point] = []
-    for place in sorted({place for place, _ in values}):
-        own = [value for at, value in values if at == place and value is not None]
+    means: list[Point] = []
+    for place in sorted({point.x for point in points}):
+        own = [point.y for point in points if point.x == place and point.y is not None]
         if len(own) > 1 and isinstance(found := t_interval(own), Interval):
-            points.append(Point(place, found.estimate, found.low, found.high))
-    return points
+            means.append(Point(place, found.estimate, found.low, found.high))
+    return means
 
 
 def transitions(rows: Sequence[TransitionRow]) -> Plate | str:
@@ -182,7 +190,7 @@ def transitions(rows: Sequence[TransitionRow]) -> Plate | str:
     drawn = line_panels(
         [Panel("", lines)], x="optimizer step", y="changed between checkpoints", bounds=(0, None), shares=True
     )
-    many = len(labels) >= SEVERAL
+    many = _several(rows)
     how = "Lines are means, bands Student's 95 % intervals over" if many else "One line for each of"
     caption = (
         "Nodes and edges added and removed from each checkpoint to the next, as a share of the first circuit's. "
@@ -200,7 +208,7 @@ def _exchange(labels: dict[str, list[TransitionRow]], kind: Kind, colour: str) -
             Line(f"{kind}s, {name}", [Point(row.step_to, row.rate) for row in rows], colour, dash)
             for (name, rows), dash in zip(own.items(), dashes, strict=False)
         ]
-    means = _means([(row.step_to, row.rate) for rows in own.values() for row in rows])
+    means = _means([Point(row.step_to, row.rate) for rows in own.values() for row in rows])
     points = [point._replace(low=max(0.0, point.low or 0.0)) for point in means]
     return [Line(f"{kind}s", points, colour)]
 

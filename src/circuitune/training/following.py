@@ -132,9 +132,8 @@ def follow(
         "ablation": ablation,
         "per_example": per_example,
     }
-    options = {**how}
     place, loader = ensure_writable_folder(Path(folder)), loader or Loader()
-    options |= loader.options
+    options = {**how, **loader.options}
     made = {"options": options, "pairs_digest": inputs.digest}
     series = _kept(checkpoints, place, made, loader)
     for checkpoint in checkpoints:  # one that is not there is refused before hours go into the others
