@@ -36,6 +36,7 @@ from circuitune.experiments.registration import Registration, load_registration,
 from circuitune.experiments.run import survey
 from circuitune.experiments.specs import JobSpec
 from circuitune.experiments.store import RECIPE, Run
+from circuitune.experiments.validation import Validator
 from circuitune.experiments.verdicts import Tables, Verdicts, judge, read_tables
 
 RESULTS = "study"
@@ -156,14 +157,15 @@ def prepare(study: Study, folder: Path, *, here: bool = True) -> tuple[Part, ...
     """
     if (folder / RECIPE).is_file():
         raise InputError(f"{folder} is the folder of a single run; choose another folder for the study.")
+    validator = Validator()
     return tuple(
-        _part(name, freeze(recipe, here=here, folder=folder / name), folder / name)
+        _part(name, freeze(recipe, here=here, folder=folder / name), folder / name, validator)
         for name, recipe in study.recipes.items()
     )
 
 
-def _part(name: str, frozen: Frozen, folder: Path) -> Part:
-    return Part(name, frozen, folder, *survey(frozen, folder))
+def _part(name: str, frozen: Frozen, folder: Path, validator: Validator) -> Part:
+    return Part(name, frozen, folder, *survey(frozen, folder, validator))
 
 
 def judged(study: Study, parts: Sequence[Part]) -> Verdicts:
