@@ -401,7 +401,10 @@ def claim_row(
     elif small >= needed:
         outcome = "not supported"
     judged = any(row.interval == "BCa" for row in rows)
-    said = _verdict(outcome, above, below, small, len(rows), hypothesis) if judged else _too_few(registration.rule)
+    if judged or outcome == "exploratory":
+        said = _verdict(outcome, above, below, small, len(rows), hypothesis)
+    else:
+        said = f"undecided; a verdict needs {registration.rule.seeds} seeds."
     there = "" if final else f" {_there(rows, seeds)}"
     return ClaimRow(
         hypothesis=name,
@@ -434,10 +437,6 @@ def _verdict(outcome: Outcome, above: int, below: int, small: int, tasks: int, h
         f"undecided; of {count(tasks, 'task')} {above} above the null, {below} below it, and {small} below the "
         f"smallest effect of {hypothesis.smallest:g}."
     )
-
-
-def _too_few(rule: Rule) -> str:
-    return f"undecided; a verdict needs {rule.seeds} seeds."
 
 
 def _there(rows: Sequence[TaskEffectRow], seeds: int) -> str:
