@@ -219,7 +219,7 @@ def claim(measure: str, tables: dict[str, Tables], **settings: int | str) -> Cla
 def test_a_known_effect_is_supported(measure: str):
     found = claim(measure, noisy(measure, 1.0, seed=1))
     assert (found.outcome, found.final, found.above) == ("supported", True, 4)
-    assert "supported; the effect exceeds its null on 4 of four tasks." in found.sentence
+    assert "supported; the effect exceeds its null on 4 of 4 tasks." in found.sentence
 
 
 @pytest.mark.parametrize("measure", ["faithfulness", "ratio", "slowing", "accuracy"])

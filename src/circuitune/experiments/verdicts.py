@@ -31,7 +31,6 @@ from circuitune.core.csvio import read_rows
 from circuitune.core.records import ChangeRow, FaithfulnessRow, MethodRow, Record, TransitionRow
 from circuitune.core.statistics import Floats, Interval, t_interval
 from circuitune.core.study_records import ClaimRow, EffectRow, Finding, Outcome, TaskEffectRow
-from circuitune.experiments.findings import count
 from circuitune.experiments.registration import Hypothesis, Measure, Registration, Rule
 
 FLIPS = 9999
@@ -427,16 +426,20 @@ def _verdict(outcome: Outcome, above: int, below: int, small: int, tasks: int, h
         return "exploratory, intervals without a verdict."
     if outcome == "supported":
         minor = f", though smaller than {hypothesis.smallest:g} on {small} of them" if small else ""
-        return f"supported; the effect exceeds its null on {above} of {count(tasks, 'task')}{minor}."
+        return f"supported; the effect exceeds its null on {above} of {_tasks(tasks)}{minor}."
     if outcome == "not supported":
         return (
-            f"not supported; on {small} of {count(tasks, 'task')} the effect exceeds its null by less than the "
+            f"not supported; on {small} of {_tasks(tasks)} the effect exceeds its null by less than the "
             f"{hypothesis.smallest:g} that was stated beforehand."
         )
     return (
-        f"undecided; of {count(tasks, 'task')} {above} above the null, {below} below it, and {small} below the "
+        f"undecided; of {_tasks(tasks)} {above} above the null, {below} below it, and {small} below the "
         f"smallest effect of {hypothesis.smallest:g}."
     )
+
+
+def _tasks(number: int) -> str:
+    return f"{number} {'task' if number == 1 else 'tasks'}"
 
 
 def _there(rows: Sequence[TaskEffectRow], seeds: int) -> str:
