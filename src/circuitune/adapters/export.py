@@ -29,7 +29,7 @@ from circuitune.circuits.scores import EdgeScores
 from circuitune.core.atomic import ensure_writable_folder, write_text
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import sha256_bytes
-from circuitune.models.loading import NANO, NANO_FOLDER
+from circuitune.models.loading import NANO, NANO_FOLDER, require_sane
 
 _READERS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 
@@ -68,21 +68,25 @@ _FRAGMENT = """\
 """
 
 
-def skeleton(name: str) -> PreTrainedModel:
+def skeleton(name: str, *, offline: bool = False) -> PreTrainedModel:
     """A model's modules on the meta device, from its config alone.
 
     Args:
         name: as `models.loading.load` takes it: nano, a folder, a name on the hub, NAME@REVISION; no adapter.
+        offline: take a hub model from the hub's cache, and ask nobody.
 
     Raises:
         InputError: no config there, or one of no causal language model.
     """
     place, revision = _place(name)
     try:
-        config = AutoConfig.from_pretrained(place, revision=revision or "main")
+        config = AutoConfig.from_pretrained(
+            place, revision=revision or "main", trust_remote_code=False, local_files_only=offline
+        )
+        require_sane(config, name)
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config)
-    except (OSError, ValueError, KeyError) as error:
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise InputError(
             f"{name} is no causal language model that can be found ({reason}); check --model."

@@ -24,7 +24,7 @@ from circuitune.experiments.specs import (
 )
 from circuitune.experiments.store import JobFolder
 from circuitune.models.encoding import EncodedPairs, encode
-from circuitune.models.loading import peft_quiet
+from circuitune.models.loading import with_adapter
 from circuitune.tasks.pairs import PairSet
 
 PLAN = "circuit_plan.json"
@@ -109,8 +109,7 @@ def opened(base: PreTrainedModel, checkpoint: Path) -> Generator[Model]:
     if not (checkpoint / "adapter_config.json").is_file():
         yield load_whole(str(checkpoint), device=base.device, dtype=base.dtype)[0]
         return
-    with peft_quiet():
-        model = PeftModel.from_pretrained(base, checkpoint)  # pyright: ignore[reportUnknownMemberType]
+    model = with_adapter(base, checkpoint)
     try:
         yield model.eval()
     finally:

@@ -13,12 +13,13 @@ import numpy as np
 from circuitune.core import chance_records
 from circuitune.core.atomic import write_bytes, write_text
 from circuitune.core.errors import InputError
+from circuitune.core.places import inside
 from circuitune.core.records import CircuitRow
 from circuitune.figures.circuit import MOST_DRAWN, Edges, Shape, circuit_drawing
 from circuitune.figures.style import FORMATS
 from circuitune.report import plates
 from circuitune.report.embedding import read_maps
-from circuitune.report.payload import TABLES, inside, main_circuits, read_tables
+from circuitune.report.payload import TABLES, main_circuits, read_tables
 from circuitune.report.plates import Plate
 from circuitune.report.wiring import Wiring
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,6 +10,7 @@ from typing import Any, cast
 
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import digest, sha256_bytes, sha256_file
+from circuitune.core.parsing import parse_json
 
 Row = tuple[int, Mapping[str, object]]
 """A row's number in the file (from 1, without the header) and its cells by column."""
@@ -98,8 +98,8 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            value: object = json.loads(line)
-        except (ValueError, RecursionError) as error:  # ValueError: not JSON, or a number of thousands of digits
+            value = parse_json(line)
+        except ValueError as error:
             raise InputError(f"{path}, row {number}, is not JSON ({error}); write one object per line.") from error
         if not isinstance(value, dict):
             raise InputError(f"{path}, row {number}, is not a JSON object; write one object per line.")
