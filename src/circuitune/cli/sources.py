@@ -72,7 +72,7 @@ def parameters(settings: tuple[str, ...]) -> dict[str, Any]:
         try:
             parsed[name] = parse_yaml(value)
         except ValueError as error:
-            raise InputError(f"--set {setting}: the value cannot be read; quote it.") from error
+            raise InputError(f"--set {name}: the value cannot be read ({error}); quote it.") from error
     return parsed
 
 

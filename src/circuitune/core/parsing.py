@@ -10,9 +10,9 @@ from typing import Any, NoReturn, cast
 
 import yaml
 
-LONGEST_YAML = 1_000_000
-"""Characters of a YAML text; a whole study has 10,000."""
-MOST_VALUES = 100_000
+LONGEST_YAML = 100_000
+"""Characters of a YAML text; a whole study has 10,000; PyYAML reads that many in a second."""
+MOST_VALUES = 20_000
 """Values of a YAML text with its aliases written out: nine lines of aliases to aliases can stand for a billion."""
 LONGEST_NUMBER = 100
 """Characters of a whole number in YAML; hexadecimal ones of any length would be read, and could not be printed."""

@@ -27,13 +27,13 @@ def is_plain_name(name: str) -> bool:
 
 
 def require_contained(folder: Path) -> None:
-    """See to it that whatever is read or removed below ``folder`` is in it.
+    """See to it that whatever is read or removed below ``folder``, where it exists, is in it.
 
     Raises:
         InputError: a link that leads out of it, or what is neither file nor folder (a pipe would be waited for).
     """
     top = folder.resolve()
-    waiting = [top]
+    waiting = [top] if top.is_dir() else []
     while waiting:
         with os.scandir(waiting.pop()) as entries:
             for entry in entries:

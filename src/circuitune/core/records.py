@@ -5,7 +5,7 @@ model's fields, in order. In a row an empty cell stands for ``None``; no row mod
 """
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -15,6 +15,8 @@ from circuitune.core.parsing import parse_json
 Kind = Literal["node", "edge"]
 Side = Literal["source", "destination"]
 ComparisonRole = Literal["change", "null"]
+MOST_RANK = 65536
+"""Above the width of any model: a plan of one line must not ask for any amount of memory."""
 
 
 class Record(BaseModel):
@@ -315,11 +317,11 @@ class RankPlanRecord(Record):
     """
 
     format: Literal[1] = 1
-    ranks: dict[str, int]
+    ranks: dict[str, Annotated[int, Field(le=MOST_RANK)]]
     alpha_over_rank: float
     critical_layers: list[int]
-    rank: int | None
-    critical_rank: int | None
+    rank: Annotated[int, Field(le=MOST_RANK)] | None
+    critical_rank: Annotated[int, Field(le=MOST_RANK)] | None
     parameters: int
     importance: ImportanceRecord | None
     provenance: dict[str, str | int | float]

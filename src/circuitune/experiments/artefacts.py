@@ -1,5 +1,6 @@
 """What jobs and tables share: where artefacts lie, what they are called, and how models and pairs are read."""
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,8 +52,17 @@ def step_of(path: Path) -> int:
 
 
 def by_step(folder: Path) -> list[Path]:
-    """What a folder of checkpoints, scores or circuits holds, in the order of training."""
-    return sorted(folder.iterdir(), key=step_of)
+    """What a folder of checkpoints, scores or circuits holds, in the order of training.
+
+    Raises:
+        InputError: it is not there, or holds something else as well.
+    """
+    found = list(folder.iterdir()) if folder.is_dir() else []
+    foreign = [path for path in found if not re.fullmatch(r"step-\d{1,12}", path.stem)]
+    if foreign or not found:
+        what = f"holds {foreign[0].name}, which is of no step" if foreign else "holds nothing"
+        raise InputError(f"{folder} {what}; restore it, or remove its job's folder and run the recipe again.")
+    return sorted(found, key=step_of)
 
 
 def load(job: JobFolder, spec: JobSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

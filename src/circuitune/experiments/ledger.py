@@ -58,7 +58,7 @@ def restore(run: Run, specs: Sequence[JobSpec], path: Path) -> int:
     """
     if not path.is_file():
         return 0
-    found = {entry.job: entry for entry in _read(path)}
+    found = {entry.job: entry for entry in read_ledger(path)}
     restored = 0
     for spec in kept_jobs(specs):
         job, entry = run.job(spec), found.get(folder_name(spec))
@@ -74,7 +74,8 @@ def restore(run: Run, specs: Sequence[JobSpec], path: Path) -> int:
     return restored
 
 
-def _read(path: Path) -> list[Entry]:
+def read_ledger(path: Path) -> list[Entry]:
+    """The jobs of a ledger; InputError where the file is damaged or none of ours."""
     try:
         with gzip.open(path) as file:
             text = file.read(LARGEST + 1)

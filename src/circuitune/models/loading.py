@@ -56,7 +56,9 @@ _TOKENIZER = (
     "tekken.json",
 )
 _ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
-_LARGEST = {"num_hidden_layers": 10_000, "vocab_size": 10**8, "hidden_size": 10**7, "intermediate_size": 10**8}
+_MOST_PER_BYTE = 16
+"""Weights in a byte of a quantised model's file; the tightest formats have five."""
+_LARGEST = {"num_hidden_layers": 2_000, "vocab_size": 10**8, "hidden_size": 10**7, "intermediate_size": 10**8}
 """Sizes that no model has: a config of one line could otherwise ask for any amount of memory and time."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -311,6 +313,7 @@ def _model(place: _Place, dtype: torch.dtype | None) -> PreTrainedModel:
         raise InputError(
             f"{place.shown} is an encoder-decoder ({config.model_type}); give a decoder-only language model."
         )
+    _require_proportion(config, place)
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         place.source,
         config=config,
@@ -383,6 +386,21 @@ _PICKLED_ONLY = (
     "has its weights in PyTorch's pickled form (.bin) alone; save them as safetensors, or allow it with "
     "--pickled-weights (in Python pickled_weights=True), if you trust whom they come from."
 )
+
+
+def _require_proportion(config: Any, place: _Place) -> None:
+    """InputError where a folder's config asks for far more weights than its files can hold: they would be made up."""
+    if place.folder is None:
+        return
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=place.trust_remote_code)
+    wanted = sum(parameter.numel() for parameter in model.parameters())
+    held = sum(path.stat().st_size for pattern in _WEIGHTS for path in place.folder.glob(pattern))
+    if wanted > 10**6 + _MOST_PER_BYTE * held:
+        raise InputError(
+            f"{place.shown}: its config.json describes {wanted:,} weights and its files hold {held:,} bytes; give a "
+            "complete model's folder."
+        )
 
 
 def require_sane(config: Any, shown: str, trusted: bool = False) -> None:

@@ -170,4 +170,4 @@ def _captions(made: Mapping[str, Plate], left_out: Mapping[str, str], form: str)
         parts += [f"{plate.numbers.markdown}\n"] if plate.numbers else []
     if left_out:
         parts += ["## Left out\n", *(f"- {name}: {reason}." for name, reason in left_out.items()), ""]
-    return "\n".join(parts)
+    return "\n".join(parts).replace("<", "&lt;")  # labels are data
