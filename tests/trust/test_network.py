@@ -31,9 +31,9 @@ socket.socket.connect = socket.socket.connect_ex = connect
 
 VERBS = """\
 tasks show add_sub
-tasks export --task add_sub --set limit=20 --out pairs.jsonl
+tasks export add_sub --set limit=20 --out pairs.jsonl
 doctor
-models show {model}
+models {model}
 discover --task add_sub --set limit=20 --model {model} --pairs-count 6 --steps 2 --out found
 evaluate found/circuit.safetensors --task add_sub --set limit=20 --model {model} --pairs-count 6
 plan found/scores.safetensors --model {model} --rank 2 --critical-rank 4 --critical-layers 1 --out plan.json
