@@ -77,7 +77,10 @@ def _is_own(name: str) -> bool:
 
 
 def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:  # a name that is too long, or a folder that cannot be looked into
+        return None
 
 
 def _problem(path: Path, expected: FileRecord) -> str | None:
