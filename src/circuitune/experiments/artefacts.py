@@ -1,5 +1,6 @@
 """What jobs and tables share: where artefacts lie, what they are called, and how models and pairs are read."""
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from circuitune.experiments.specs import (
 )
 from circuitune.experiments.store import JobFolder
 from circuitune.models.encoding import EncodedPairs, encode
-from circuitune.models.loading import peft_quiet
+from circuitune.models.loading import with_adapter
 from circuitune.tasks.pairs import PairSet
 
 PLAN = "circuit_plan.json"
@@ -51,8 +52,17 @@ def step_of(path: Path) -> int:
 
 
 def by_step(folder: Path) -> list[Path]:
-    """What a folder of checkpoints, scores or circuits holds, in the order of training."""
-    return sorted(folder.iterdir(), key=step_of)
+    """What a folder of checkpoints, scores or circuits holds, in the order of training.
+
+    Raises:
+        InputError: it is not there, or holds something else as well.
+    """
+    found = list(folder.iterdir()) if folder.is_dir() else []
+    foreign = [path for path in found if not re.fullmatch(r"step-\d{1,12}", path.stem)]
+    if foreign or not found:
+        what = f"holds {foreign[0].name}, which is of no step" if foreign else "holds nothing"
+        raise InputError(f"{folder} {what}; restore it, or remove its job's folder and run the recipe again.")
+    return sorted(found, key=step_of)
 
 
 def load(job: JobFolder, spec: JobSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -109,8 +119,7 @@ def opened(base: PreTrainedModel, checkpoint: Path) -> Generator[Model]:
     if not (checkpoint / "adapter_config.json").is_file():
         yield load_whole(str(checkpoint), device=base.device, dtype=base.dtype)[0]
         return
-    with peft_quiet():
-        model = PeftModel.from_pretrained(base, checkpoint)  # pyright: ignore[reportUnknownMemberType]
+    model = with_adapter(base, checkpoint)
     try:
         yield model.eval()
     finally:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from circuitune.core.errors import InputError
+from circuitune.core.parsing import one_line, parse_yaml
 from circuitune.core.placement import Device, Dtype
 from circuitune.core.records import Record
 from circuitune.training.methods import LEARNING_RATES, PLANNED, RANKED, MethodName
@@ -344,9 +345,9 @@ def read_text(path: Path, what: str, hint: str) -> str:
 def parsed(text: str, what: str) -> dict[str, Any]:
     """The fields of a YAML mapping; InputError where ``what`` holds no such thing."""
     try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{what} is not valid YAML ({_one_line(error)}).") from error
+        content = parse_yaml(text)
+    except ValueError as error:
+        raise InputError(f"{what} is not valid YAML ({error}).") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in cast(dict[Any, Any], content)):
         raise InputError(f"{what} must be a YAML mapping of field names to values.")
     return cast(dict[str, Any], content)
@@ -389,8 +390,4 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or _one_line(error)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return (error.strerror if isinstance(error, OSError) else None) or one_line(error)

@@ -18,6 +18,7 @@ from circuitune.core.atomic import ensure_writable_folder, write_json, write_tex
 from circuitune.core.environment import describe
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import ENVIRONMENT, is_complete, sha256_file, verify
+from circuitune.core.places import inside, is_plain_name, require_contained
 from circuitune.experiments.recipe import RECIPE, Recipe, load_recipe, to_yaml
 from circuitune.experiments.specs import (
     NUMERICS,
@@ -51,16 +52,24 @@ class Run:
         """The run in ``folder``; InputError where it holds none."""
         if not (folder / RECIPE).is_file():
             raise InputError(f"{folder} is no run folder (it has no {RECIPE}); give one that `circuitune run` made.")
+        require_contained(folder)
         return cls(folder)
 
     @property
     def recipe(self) -> Recipe:
-        """What the run does."""
-        return load_recipe(self.folder / RECIPE)
+        """What the run does; InputError where it names a file of pairs that is not in the run's folder."""
+        recipe = load_recipe(self.folder / RECIPE)
+        for data in (recipe.data, *recipe.other_data.values()):
+            if data.file is not None:
+                inside(self.folder, data.file)
+        return recipe
 
     def job(self, name: str | JobSpec) -> "JobFolder":
-        """The folder of one job, by its name or its spec."""
-        return JobFolder(self.folder / "jobs" / (name if isinstance(name, str) else folder_name(name)))
+        """The folder of one job, by its name or its spec; InputError where the name is a path."""
+        own = name if isinstance(name, str) else folder_name(name)
+        if not is_plain_name(own):
+            raise InputError(f"{own[:200]!r} is no name of a job in {self.folder}; run the recipe again.")
+        return JobFolder(self.folder / "jobs" / own)
 
     def prepare(self, specs: Iterable[JobSpec]) -> None:
         """Write every job's ``spec.json`` where it is missing: from then on a job can run by itself."""
@@ -181,6 +190,7 @@ def create(folder: Path, recipe: Recipe, inputs: dict[str, Path]) -> Run:
         InputError: the folder holds something else, or cannot be written.
     """
     check_destination(folder)
+    require_contained(folder)
     ensure_writable_folder(folder / "jobs")
     for name, source in inputs.items():
         target = folder / name

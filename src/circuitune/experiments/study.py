@@ -219,7 +219,8 @@ def document(study: Study, verdicts: Verdicts) -> str:
             claim.sentence,
             _table(rows, registration),
         ]
-    return "\n\n".join([*blocks, *(note.strip() for note in registration.notes)]) + "\n"
+    text = "\n\n".join([*blocks, *(note.strip() for note in registration.notes)]) + "\n"
+    return text.replace("<", "&lt;")  # a registration may be somebody else's
 
 
 def _outcomes(study: Study, claims: Sequence[ClaimRow]) -> str:

@@ -14,12 +14,13 @@ from circuitune.core import chance_records, study_records
 from circuitune.core.atomic import write_bytes, write_text
 from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
+from circuitune.core.places import inside
 from circuitune.core.records import CircuitRow
 from circuitune.figures.circuit import MOST_DRAWN, Edges, Shape, circuit_drawing
 from circuitune.figures.style import FORMATS
 from circuitune.report import plates
 from circuitune.report.embedding import read_maps
-from circuitune.report.payload import TABLES, inside, main_circuits, read_tables
+from circuitune.report.payload import TABLES, main_circuits, read_tables
 from circuitune.report.plates import Plate
 from circuitune.report.wiring import Wiring
 
@@ -174,4 +175,4 @@ def _captions(made: Mapping[str, Plate], left_out: Mapping[str, str], form: str)
         parts += [f"{plate.numbers.markdown}\n"] if plate.numbers else []
     if left_out:
         parts += ["## Left out\n", *(f"- {name}: {reason}." for name, reason in left_out.items()), ""]
-    return "\n".join(parts)
+    return "\n".join(parts).replace("<", "&lt;")  # labels are data
