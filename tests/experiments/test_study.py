@@ -37,6 +37,16 @@ def test_the_shipped_study_is_as_registered():
     assert primary == {1, 2, 3, 5}
 
 
+def test_the_composition_study_is_as_registered():
+    study = load_study(ROOT / "studies" / "composition.yaml")
+    for recipe in study.recipes.values():
+        assert recipe.united == ("inner", "outer")
+        assert recipe.contest.seeds == tuple(range(10))
+        assert {"union", "circuitlora", "uniform", "random"} == {*recipe.contest.entrants}
+    arms = {value.rival for value in study.registration.hypotheses.values() if value.arm == "union"}
+    assert arms == {"uniform", "random", "circuitlora"}
+
+
 def test_a_run_is_the_study_s_recipe_with_what_differs(model: Path, tmp_path: Path):
     registered = tiny_study.registration(model)
     registered["tasks"]["sequence"]["training"]["epochs"] = 2

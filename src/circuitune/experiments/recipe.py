@@ -49,6 +49,7 @@ Rival = Literal[
     "eva",
     "truncated",
     "full",
+    "union",
 ]
 """Ways to fine-tune that a contest may add; `arms` says what each is."""
 Entrant = Literal["circuitlora", "uniform", "random"] | Rival
@@ -271,8 +272,10 @@ class Recipe(Record):
         if self.tuning is None:
             if self.contest is None:
                 raise ValueError("tuning and contest are both left out: there is nothing to do")
-            if self.robustness is not None or self.composition is not None:
+            if self.robustness is not None or (self.composition is not None and not self.united):
                 raise ValueError("robustness and composition look at the tuning, and there is none")
+        if self.contest is not None and "union" in self.contest.rivals and self.composition is None:
+            raise ValueError("the rival union needs to know what the task is composed of; add composition")
         if twice := self.composed.keys() & self.kept.keys():
             raise ValueError(f"{min(twice)} is named in composition and in contest.kept; give it two names")
         return self
@@ -282,6 +285,12 @@ class Recipe(Record):
         """The data of the tasks that circuits are united of, by name."""
         composition = self.composition
         return {**composition.parts, **composition.unrelated} if composition else {}
+
+    @property
+    def united(self) -> tuple[str, ...]:
+        """Names of the parts that the contest fine-tunes on, for the circuits that the arm ``union`` unites."""
+        wanted = self.composition is not None and self.contest is not None and "union" in self.contest.rivals
+        return tuple(self.composition.parts) if wanted and self.composition else ()
 
     @property
     def kept(self) -> dict[str, DataRecipe]:

@@ -97,7 +97,7 @@ class Part:
         names = [
             *(EXPORTED if recipe.tuning else ()),
             *(("robustness",) if recipe.robustness else ()),
-            *(("composition", "composition_overlap") if recipe.composition else ()),
+            *(("composition", "composition_overlap") if recipe.composition and recipe.tuning else ()),
             *(CONTEST if contest else ()),
             *(("rates",) if contest and contest.rates else ()),
             *(("kept",) if contest and contest.kept else ()),
