@@ -89,6 +89,8 @@ def _settings(job: JobFolder, spec: TrainSpec) -> TrainingSettings:
 
 def _best_rate(job: JobFolder, spec: TrainSpec) -> float:
     """The learning rate of the highest mean validation accuracy over the jobs that tried it; of equals the lowest."""
+    if len(spec.rates) == 1:
+        return spec.rates[0]
     reached: dict[float, list[float]] = {rate: [] for rate in sorted(spec.rates)}
     for role in filter(is_rate_role, spec.inputs):
         tried = job.input(role)
