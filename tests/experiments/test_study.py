@@ -48,6 +48,13 @@ def test_the_composition_study_is_as_registered():
     assert arms == {"uniform", "random", "circuitlora"}
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_study_has_all_its_registered_tasks(path: Path):
+    study = load_study(path)
+    assert set(study.recipes) == set(study.registration.tasks)
+    assert study.name == path.stem
+
+
 def test_a_run_is_the_study_s_recipe_with_what_differs(model: Path, tmp_path: Path):
     registered = tiny_study.registration(model)
     registered["tasks"]["sequence"]["training"]["epochs"] = 2
@@ -309,6 +316,8 @@ def test_results_are_tables_and_a_page_and_equal_inputs_give_equal_bytes(
     assert study.digest in page
     assert all(claim.sentence in page for claim in found.claims)
     assert str(tmp_path) not in page
+    assert "| 2, edges | About edge_rate. | exploratory, provisional |" in page
+    assert "of 0 |" not in page  # seeds are counted against those that were registered
     assert page.rstrip().endswith("A note.")
 
 

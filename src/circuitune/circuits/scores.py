@@ -15,7 +15,7 @@ from circuitune.circuits.greedy import greedy
 from circuitune.circuits.selection import above, edge_count, prune, strongest
 from circuitune.core import tensors
 from circuitune.core.errors import InputError
-from circuitune.core.notebook import frame
+from circuitune.core.notebook import frame, line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -115,6 +115,9 @@ class EdgeScores:
         else:
             merged = parts.gather(0, parts.abs().argmax(0, keepdim=True))[0]
         return EdgeScores(merged, graph, None, None, {**self.settings, "collapsed": how})
+
+    def __repr__(self) -> str:
+        return line("EdgeScores", showing.scores_facts(self))
 
     def _repr_html_(self) -> str:
         return showing.scores_html(self)
@@ -232,6 +235,9 @@ class Circuit:
             return self
         merged = torch.stack(_per_head(self.mask, self.graph)).any(0)
         return Circuit(merged, self.graph.collapse(), None, {**self.settings, "collapsed": "any"})
+
+    def __repr__(self) -> str:
+        return line("Circuit", showing.circuit_facts(self))
 
     def _repr_html_(self) -> str:
         return showing.circuit_html(self)

@@ -257,7 +257,7 @@ def _report(
     show(table([unit, "rank", "importance"], [list(row.values()) for row in rows]))
     if made.critical_layers:
         layers = ", ".join(map(str, made.critical_layers))
-        show(f"Critical layers, most important first: {layers} (rule {made.provenance['rule']}).")
+        show(f"Critical layers, most important first: {layers} (rule {_rule(str(made.provenance['rule']))}).")
     planned = "" if budget is None else f"Budget {budget:,}: "
     show(f"{planned}{made.count:,} trainable parameters, {made.count / (base + made.count):.4%} of the whole.")
     if made.gate is not None:
@@ -267,6 +267,13 @@ def _report(
         show(f"Scores: {facts['scores']}")
     rows = "" if facts else " --dataset sft.jsonl"
     show(f"Plan: {out} (for your trainer: circuitune export {out} --for trl{rows} --out train_trl.py)")
+
+
+def _rule(name: str) -> str:
+    """A rule of importance with what it counts."""
+    from circuitune.dynamics.layers import RULES
+
+    return f"{name}: {RULES[name].said}" if name in RULES else name
 
 
 def _ranks(made: "RankPlan", model: "Model") -> tuple[str, list[dict[str, Any]]]:

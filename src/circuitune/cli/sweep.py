@@ -174,7 +174,8 @@ def _do(
     for number, part in enumerate(parts, start=1):
         say(f"Run {part.name} ({number} of {len(parts)}) in {part.folder} ...")
         ledger = exported / part.name / LEDGER if exported and part.frozen.recipe.contest else None
-        run = conduct(part.frozen, part.folder, engine, _watch(part, engine.at_once, ledger), ledger)
+        watch = _watch(part, engine.at_once, ledger)
+        run = conduct(part.frozen, part.folder, engine, watch, ledger=ledger, surveyed=(part.jobs, part.size))
         if isinstance(run, Pending):
             show(f"{part.name}: {run.sentence} {LATER}")
             continue

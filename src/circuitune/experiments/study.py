@@ -40,6 +40,7 @@ from circuitune.experiments.registration import Registration, load_registration,
 from circuitune.experiments.run import survey
 from circuitune.experiments.specs import JobSpec
 from circuitune.experiments.store import RECIPE, Run
+from circuitune.experiments.validation import Validator
 from circuitune.experiments.verdicts import Tables, Verdicts, judge, read_tables
 
 RESULTS = "study"
@@ -239,14 +240,15 @@ def prepare(study: Study, folder: Path, *, here: bool = True) -> tuple[Part, ...
     """
     if (folder / RECIPE).is_file():
         raise InputError(f"{folder} is the folder of a single run; choose another folder for the study.")
+    validator = Validator()
     return tuple(
-        _part(name, freeze(recipe, here=here, folder=folder / name), folder / name)
+        _part(name, freeze(recipe, here=here, folder=folder / name), folder / name, validator)
         for name, recipe in study.recipes.items()
     )
 
 
-def _part(name: str, frozen: Frozen, folder: Path) -> Part:
-    return Part(name, frozen, folder, *survey(frozen, folder))
+def _part(name: str, frozen: Frozen, folder: Path, validator: Validator) -> Part:
+    return Part(name, frozen, folder, *survey(frozen, folder, validator))
 
 
 def judged(study: Study, parts: Sequence[Part]) -> Verdicts:
@@ -296,6 +298,7 @@ def document(study: Study, verdicts: Verdicts) -> str:
         f"# Study {study.name}",
         f"{registration.question.strip()} Registered before the runs; sha256 of the registration: `{study.digest}`.",
         "Computed by `circuitune sweep` from the tables beside this file.",
+        _outcomes(study, verdicts.claims),
     ]
     if study.rehearsed:
         blocks[1:1] = [
@@ -311,19 +314,30 @@ def document(study: Study, verdicts: Verdicts) -> str:
             f"Effect: {hypothesis.effect.strip()} Null: {hypothesis.against.strip()} "
             f"Smallest effect: {hypothesis.smallest:g}.",
             claim.sentence,
-            _table(rows),
+            _table(rows, registration),
         ]
     return "\n\n".join([*blocks, *(note.strip() for note in registration.notes)]) + "\n"
 
 
-def _table(rows: Sequence[TaskEffectRow]) -> str:
+def _outcomes(study: Study, claims: Sequence[ClaimRow]) -> str:
+    """What became of every hypothesis, at one glance."""
+    lines = ["| claim | hypothesis | outcome |", "|---|---|---|"]
+    for claim in claims:
+        hypothesis = study.registration.hypotheses[claim.hypothesis].hypothesis.strip()
+        outcome = claim.outcome if claim.final else f"{claim.outcome}, provisional"
+        lines.append(f"| {claim.claim}, {claim.hypothesis} | {hypothesis} | {outcome} |")
+    return "\n".join(lines)
+
+
+def _table(rows: Sequence[TaskEffectRow], registration: Registration) -> str:
     lines = [
         "| task | seeds | effect | null | difference | interval | p (Holm) | finding |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         interval = "-" if row.low is None else f"{_cell(row.low)} to {_cell(row.high)} ({row.interval})"
-        cells = [row.task, f"{row.defined} of {row.seeds}", *map(_cell, (row.effect, row.null, row.difference))]
+        registered = len(registration.seeds_of(row.task))
+        cells = [row.task, f"{row.defined} of {registered}", *map(_cell, (row.effect, row.null, row.difference))]
         lines.append(f"| {' | '.join([*cells, interval, _cell(row.p_holm), row.finding])} |")
     return "\n".join(lines)
 
