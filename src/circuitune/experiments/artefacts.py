@@ -43,7 +43,8 @@ def row_label(spec: TrainSpec | DiscoverSpec | AnalyseSpec | RobustnessSpec | Co
     """The name of a fine-tuning in the tables, such as ``tune seed 0`` or ``random 2 seed 0``."""
     draw = f" {spec.ranks.draw}" if isinstance(spec, TrainSpec) and spec.arm == "random" else ""
     rate = f" rate {spec.training.learning_rate:g}" if isinstance(spec, TrainSpec) and tries(spec) else ""
-    return f"{spec.arm}{draw} seed {spec.seed}{rate}"
+    part = f" {spec.part}" if isinstance(spec, TrainSpec | DiscoverSpec) and spec.part else ""
+    return f"{spec.arm}{part}{draw} seed {spec.seed}{rate}"
 
 
 def step_of(path: Path) -> int:

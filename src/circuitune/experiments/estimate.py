@@ -40,20 +40,29 @@ class Size:
 
 def weight(spec: JobSpec, specs: Sequence[JobSpec], size: Size) -> float:
     """Seconds that a job takes on one thread; ``specs`` are all jobs of the run."""
-    if isinstance(spec, PairsSpec):
-        return START
-    passed = FORWARD * size.parameters * size.tokens
+    seconds = START + FORWARD * size.parameters * size.tokens * passes(spec, specs, size.rows)
     if isinstance(spec, TrainSpec):
-        return START + spec.training.epochs * size.rows * (3 * passed + ROW)
+        seconds += spec.training.epochs * size.rows * ROW
     if isinstance(spec, AnalyseSpec):
-        return START + passed * _analysis_passes(spec) + RESAMPLED * spec.analysis.resamples
+        seconds += RESAMPLED * spec.analysis.resamples
+    return seconds
+
+
+def passes(spec: JobSpec, specs: Sequence[JobSpec], rows: int) -> int:
+    """Forward passes over one prompt that a job costs, a backward pass counted as two; ``rows`` to train on."""
+    if isinstance(spec, PairsSpec):
+        return 0
+    if isinstance(spec, TrainSpec):
+        return 3 * spec.training.epochs * rows
+    if isinstance(spec, AnalyseSpec):
+        return _analysis_passes(spec)
     if isinstance(spec, RobustnessSpec):
-        return START + passed * _robustness_passes(spec)
+        return _robustness_passes(spec)
     if isinstance(spec, ComposeSpec):
-        return START + passed * _composition_passes(spec)
+        return _composition_passes(spec)
     training = next(other for other in specs if folder_name(other) == spec.inputs["training"])
     assert isinstance(training, TrainSpec)
-    return START + (training.training.checkpoints + 1) * passed * _passes(spec.discovery)
+    return (training.training.checkpoints + 1) * _passes(spec.discovery)
 
 
 def _passes(discovery: DiscoveryRecipe) -> int:

@@ -133,10 +133,25 @@ Measured = tuple[Mapping[int, Value], Mapping[int, Value]]
 def _faithfulness(tables: Tables, hypothesis: Hypothesis) -> Measured:
     """Normalised faithfulness of the circuit after the tuning, against the registered bar."""
     assert hypothesis.bar is not None
+    after = {row.seed: row.reason if row.normalized is None else row.normalized for row in _after_tuning(tables)}
+    return after, dict.fromkeys(after, hypothesis.bar)
+
+
+def _released(tables: Tables, hypothesis: Hypothesis) -> Measured:
+    """The same by the released formula."""
+    assert hypothesis.bar is not None
+    after: dict[int, Value] = {
+        row.seed: "the model does not move" if row.percent_released is None else row.percent_released / 100
+        for row in _after_tuning(tables)
+    }
+    return after, dict.fromkeys(after, hypothesis.bar)
+
+
+def _after_tuning(tables: Tables) -> list[FaithfulnessRow]:
+    """Every seed's row of the circuit after the tuning."""
     own = [row for row in tables.faithfulness if row.arm == "tune" and row.share == tables.share]
     last = max((row.step for row in own), default=0)
-    after = {row.seed: row.reason if row.normalized is None else row.normalized for row in own if row.step == last}
-    return after, dict.fromkeys(after, hypothesis.bar)
+    return [row for row in own if row.step == last]
 
 
 def _ratio(tables: Tables, hypothesis: Hypothesis) -> Measured:
@@ -259,6 +274,7 @@ def _accuracies(tables: Tables, arm: str | None) -> dict[int, Value]:
 
 _MEASURES: Mapping[Measure, Callable[[Tables, Hypothesis], Measured]] = {
     "faithfulness": _faithfulness,
+    "released": _released,
     "ratio": _ratio,
     "edge_rate": _edge_rate,
     "slowing": _slowing,
