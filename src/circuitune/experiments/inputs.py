@@ -67,6 +67,9 @@ def freeze(recipe: Recipe, *, here: bool = True, folder: Path | None = None) -> 
             for field in ("parts", "unrelated")
         }
         changes["composition"] = recipe.composition.model_copy(update=others)
+    if recipe.contest is not None:
+        kept = {name: _pinned(data, copies) for name, data in recipe.contest.kept.items()}
+        changes["contest"] = recipe.contest.model_copy(update={"kept": kept})
     return Frozen(recipe.model_copy(update=changes), model, copies)
 
 
