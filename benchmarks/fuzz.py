@@ -8,6 +8,7 @@ A wrongly accepted input or a traceback is a bug: it is printed, kept with --kee
 """
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -24,7 +25,18 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+if "atheris" in sys.argv:  # it sees the code that is imported under its eyes
+    import atheris  # pyright: ignore[reportMissingImports]
+
+    with atheris.instrument_imports(include=["circuitune"], enable_loader_override=False):
+        import readers  # noqa: F401
 from readers import READERS, Choices, Reader, damaged, intact, judged
+
+
+class Told(Counter[str]):
+    """Outcomes, each passed on as it is counted."""
+
+    tell: Callable[[str], object] = staticmethod(lambda outcome: None)
 
 
 class Drawn:
@@ -52,7 +64,7 @@ class Consumed:
 Try = Callable[[Choices], None]
 
 
-def tries(reader: Reader, outcomes: Counter[str], keep: Path | None) -> Try:
+def tries(reader: Reader, outcomes: Told, keep: Path | None) -> Try:
     """What an engine repeats: one damaged file, read and judged."""
     whole = intact(reader)
 
@@ -62,6 +74,7 @@ def tries(reader: Reader, outcomes: Counter[str], keep: Path | None) -> Try:
             warnings.simplefilter("ignore")
             outcome = judged(reader, Path(folder), content)
         outcomes[outcome] += 1
+        outcomes.tell(outcome)
         if outcome.startswith("wrong") and outcomes[outcome] == 1:
             print(f"{reader.name}: {outcome}", file=sys.stderr)
             if keep is not None:
@@ -91,12 +104,12 @@ def with_hypothesis(once: Try, count: int, number: int) -> None:
 
 def with_atheris(once: Try, count: int, number: int) -> None:
     """So many inputs, in a child process: libFuzzer ends the one it runs in."""
-    import atheris  # pyright: ignore[reportMissingImports]
 
     def run(data: bytes) -> None:
         once(Consumed(atheris.FuzzedDataProvider(data)))
 
-    atheris.Setup([sys.argv[0], f"-runs={count}", f"-seed={number + 1}", "-max_len=512", "-verbosity=0"], run)
+    options = [f"-runs={count}", f"-seed={number + 1}", "-max_len=512", "-verbosity=0", "-artifact_prefix=/dev/null"]
+    atheris.Setup([sys.argv[0], *options], run)
     atheris.Fuzz()
 
 
@@ -128,7 +141,7 @@ def main() -> int:
     for reader in READERS:
         if options.only and reader.name not in options.only:
             continue
-        began, outcomes = time.monotonic(), Counter[str]()
+        began, outcomes = time.monotonic(), Told()
         once = tries(reader, outcomes, options.keep)
         if options.engine == "hypothesis":
             with_hypothesis(once, options.count, options.seed)
@@ -140,20 +153,17 @@ def main() -> int:
     return int(any(outcome.startswith("wrong") for outcome in total))
 
 
-def in_child(run: Callable[[], None], outcomes: Counter[str]) -> Counter[str]:
-    """Run in a forked child and take its outcomes over, which it tells as it ends."""
-    import atexit
-    import json
-
+def in_child(run: Callable[[], None], outcomes: Told) -> Counter[str]:
+    """Run in a forked child, which libFuzzer ends without a word, and count what it has told after every input."""
     reading, writing = os.pipe()
     if child := os.fork():
         os.close(writing)
         with os.fdopen(reading) as pipe:
-            told = pipe.read()
+            told = Counter(json.loads(line) for line in pipe)
         os.waitpid(child, 0)
-        return Counter(json.loads(told or "{}"))
+        return told
     os.close(reading)
-    atexit.register(lambda: os.write(writing, json.dumps(outcomes).encode()))
+    outcomes.tell = lambda outcome: os.write(writing, f"{json.dumps(outcome)}\n".encode())
     run()
     os._exit(1)
 

@@ -42,7 +42,7 @@ export plan.json --for peft --model {model} --out start
 train --task add_sub --set limit=20 --model {model} --rank 1 --epochs 0.02 --checkpoints 1 --batch-size 64 --out tuned
 compare {model} tuned/checkpoints/step-00001 --task add_sub --set limit=20 --pairs-count 6
 run --recipe tiny.yaml --model {model} --out first --jobs 1
-report first
+report build first
 runs check first
 """
 
