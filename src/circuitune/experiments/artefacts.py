@@ -52,7 +52,7 @@ def step_of(path: Path) -> int:
 
 def by_step(folder: Path) -> list[Path]:
     """What a folder of checkpoints, scores or circuits holds, in the order of training."""
-    return sorted(folder.iterdir(), key=step_of)
+    return sorted(folder.glob("step-*"), key=step_of)
 
 
 def load(job: JobFolder, spec: JobSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

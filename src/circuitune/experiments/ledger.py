@@ -7,10 +7,9 @@ its circuits are done again where a job that is missing needs them.
 
 import gzip
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from circuitune.core.atomic import write_bytes, write_json, write_text
 from circuitune.core.errors import InputError
@@ -57,7 +56,7 @@ def restore(run: Run, specs: Sequence[JobSpec], path: Path) -> int:
     """
     if not path.is_file():
         return 0
-    found = {entry.job: entry for entry in _read(path)}
+    found = {entry.job: entry for entry in read_ledger(path)}
     restored = 0
     for spec in kept_jobs(specs):
         job, entry = run.job(spec), found.get(folder_name(spec))
@@ -73,11 +72,12 @@ def restore(run: Run, specs: Sequence[JobSpec], path: Path) -> int:
     return restored
 
 
-def _read(path: Path) -> list[Entry]:
+def read_ledger(path: Path) -> list[Entry]:
+    """The jobs of a ledger; InputError where the file is damaged or none of ours."""
     try:
         lines = gzip.decompress(path.read_bytes()).decode().splitlines()
         entries = [Entry.model_validate(json.loads(line)) for line in lines]
-    except (OSError, EOFError, ValueError, ValidationError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, RecursionError) as error:
         raise InputError(f"{path} is no ledger of jobs, or is damaged; restore it, or remove it.") from error
     for entry in entries:
         if not set(entry.files) <= set(KEPT):

@@ -299,6 +299,10 @@ class Recipe(Record):
         return self.contest.critical_layers if self.contest else None
 
 
+OTHERS: Mapping[str, tuple[str, ...]] = {"composition": ("parts", "unrelated"), "contest": ("kept",)}
+"""Where a recipe names the data of other tasks."""
+
+
 def load_recipe(source: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe by built-in name or path, resolve ``extends``, and apply nested ``changes``.
 
@@ -366,14 +370,30 @@ def extended(fields: Mapping[str, Any], what: str) -> dict[str, Any]:
 def anchored(fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The fields with paths as they are meant: from the folder of their file."""
     placed = dict(fields)
-    data, model = fields.get("data"), fields.get("model")
+    model = fields.get("model")
     if isinstance(model, str) and (folder / model).is_dir():
         placed["model"] = str((folder / model).resolve())
-    if isinstance(data, dict):
-        file: object = cast(dict[str, Any], data).get("file")
-        if isinstance(file, str):
-            placed["data"] = {**cast(dict[str, Any], data), "file": str((folder / file).resolve())}
+    if "data" in fields:
+        placed["data"] = _placed(fields["data"], folder)
+    for section, names in OTHERS.items():
+        own: object = fields.get(section)
+        if isinstance(own, dict):
+            placed[section] = {
+                key: {name: _placed(data, folder) for name, data in cast(dict[str, Any], tasks).items()}
+                if key in names and isinstance(tasks, dict)
+                else tasks
+                for key, tasks in cast(dict[str, Any], own).items()
+            }
     return placed
+
+
+def _placed(data: object, folder: Path) -> object:
+    """The fields of one task's data, its file from the folder."""
+    if not isinstance(data, dict):
+        return data
+    fields = cast(dict[str, Any], data)
+    file: object = fields.get("file")
+    return {**fields, "file": str((folder / file).resolve())} if isinstance(file, str) else fields
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
