@@ -25,6 +25,7 @@ from circuitune.experiments.specs import ModelRef
 from circuitune.experiments.store import HASHED, INPUTS, require_input
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.answering import fill_wrong
+from circuitune.models.finite import broken_weight
 from circuitune.models.loading import NANO, NANO_FOLDER, chosen_device, load
 from circuitune.tasks.checks import Checked, check
 from circuitune.tasks.files import read_pairs
@@ -254,6 +255,10 @@ def validate(frozen: Frozen, run: Path) -> Size:
         if data.file is None:
             read(data, run)  # an unknown task is found before the model is loaded
     model, tokenizer = load_whole(recipe.model, revision=recipe.revision)
+    if weight := broken_weight(model):
+        raise InputError(
+            f"{recipe.model}: the weight {weight} holds NaN or infinity; restore the model, or give another."
+        )
     require_layers(recipe, anatomy_of(model).layers)
     pairs = _usable(recipe.data, frozen, run, model, tokenizer)
     for data in recipe.other_data.values():
