@@ -204,9 +204,8 @@ def test_edges_are_downloaded_as_they_are_but_disarmed(watched: Watched, tmp_pat
     assert saved.name == "run-edges.csv"
     found = read_rows(saved, chance_records.EdgeRow)
     own = sorted((row for row in rows if row.label == "tune seed 0"), key=lambda row: row.q)
-    assert found == [
-        row.model_copy(update={"source": f"'{hostile}"}) if row.source == hostile else row for row in own
-    ]
+    assert "\n'=cmd" in saved.read_text() or "\"'=cmd" in saved.read_text()
+    assert found == own  # our own reader takes the apostrophe away again
     assert all(url.startswith(("file:", "data:,", "blob:null/")) for url in watched.requests)
     assert watched.complaints == []
 

@@ -182,3 +182,11 @@ def test_a_run_that_was_damaged_says_what_to_do_again(here: Path, model: Path, c
     shown = capsys.readouterr()
     assert scores.name in shown.out
     assert f"remove {scores.parent.parent.relative_to(here)}; then give circuitune run --recipe" in shown.err
+
+
+@pytest.mark.parametrize(
+    "verb", [["import"], ["tasks", "check"], ["evaluate", "--task", "add_sub"], ["report", "build"]], ids=" ".join
+)
+def test_a_name_that_no_file_can_have_is_one_sentence(verb: list[str], capsys: pytest.CaptureFixture[str]):
+    assert call([*verb, f"{'x' * 300}.csv"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from circuitune.adapters.allocation import RankPlan
+from circuitune.adapters.allocation import RankPlan, rank_plan
 from circuitune.adapters.completions import MAX_TOKENS, ROWS
 from circuitune.adapters.data_plan import STEPS
 from circuitune.adapters.modules import linear_modules
@@ -15,6 +15,7 @@ from circuitune.circuits.graph import Graph
 from circuitune.circuits.scores import EdgeScores
 from circuitune.cli import call
 from circuitune.cli.plan import DataOptions
+from circuitune.dynamics.composition import union_scores
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.loading import load
 
@@ -63,7 +64,16 @@ def test_the_base_circuit_alone(scored: Path, model: Path, capsys: pytest.Captur
 def test_a_budget_is_kept(
     allocator: str, by: list[str], scored: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ):
-    options = [*ORDINARY, "--allocator", allocator, "--budget", "3000", "--gate", "off", *by]
+    options = [
+        *(ORDINARY if allocator == "two-level" else []),
+        "--allocator",
+        allocator,
+        "--budget",
+        "3000",
+        "--gate",
+        "off",
+        *by,
+    ]
     result = planned(capsys, model, *FILES, *options)
     modules = linear_modules(load(model)[0])
     plan = RankPlan.load(scored / "circuit_plan.json")
@@ -75,6 +85,25 @@ def test_a_budget_is_kept(
     assert "gpt_neox.layers.2.mlp.dense_4h_to_h" in best or not by
     rows = result.get("layers") or result["modules"]
     assert max(row["rank"] for row in rows) == most
+
+
+def test_scores_of_several_steps_are_united(scored: Path, model: Path, capsys: pytest.CaptureFixture[str]):
+    graph = Graph.of(anatomy_of(load(model)[0]))
+    still, moved = torch.ones(graph.edge_mask.shape) * graph.edge_mask, graph.edge_mask.float()
+    moved[graph.mlp_source(0)] *= 200  # a step whose change lies elsewhere
+    EdgeScores(still, graph).save(scored / "other-before.safetensors")
+    EdgeScores(moved, graph).save(scored / "other-after.safetensors")
+    others = ["other-before.safetensors", "other-after.safetensors"]
+    options = ["--rank", "1", "--critical-layers", "2", "--critical-rank", "5", "--gate", "off"]
+    both = planned(capsys, model, *FILES, "--unite", *others, *options)
+    assert set(both["critical_layers"]) == {0, 2}
+    united = [
+        union_scores([EdgeScores.load(pair[0]), EdgeScores.load(pair[1])]) for pair in zip(FILES, others, strict=True)
+    ]
+    expected = rank_plan(*united, rank=1, critical_rank=5, critical_layers=2, gate="off", model=load(model)[0])
+    assert RankPlan.load(scored / "circuit_plan.json").ranks == expected.ranks
+    assert call(["plan", *FILES, "--unite", others[0], "--model", str(model)]) == 2
+    assert "--unite has 1 files; of each step give BEFORE and AFTER" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("always:The choice of")
@@ -166,6 +195,11 @@ def test_the_defaults_are_the_librarys():
         (["s.safetensors", "--by", "modules"], "--by belongs to plans from training data"),
         (["s.safetensors", "--rows", "3"], "--rows belongs to plans from training data"),
         (["s.safetensors", "--critical-rank", "12", "--budget", "3000"], "leave out --critical-rank"),
+        ([*DATA, "--unite", "s.safetensors"], "--unite belongs to plans from scores"),
+        (
+            ["s.safetensors", "--rank", "4", "--budget", "3000", "--allocator", "proportional"],
+            "--allocator proportional has no levels; leave out --rank",
+        ),
         ([*DATA, "--critical-layers", "0"], "0 critical layers of 3"),
         ([*DATA, "--budget", "10"], "A budget of 10 parameters"),
         ([*DATA, "--rows", "3"], "at least 10 rows"),

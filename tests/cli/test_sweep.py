@@ -59,6 +59,10 @@ def test_a_run_s_bad_input_is_found_before_anything_is_done(
         (["tiny.yaml", "--dry-run", "--export", "kept"], "either --dry-run"),
         (["tiny.yaml", "--export", "broken.yaml"], "is a file; give a folder"),
         (["tiny.yaml", "--out", "broken.yaml"], "broken.yaml is a file"),
+        (["tiny.yaml", "--only", "lcm"], "has no run lcm"),
+        (["tiny.yaml", "--teraflops", "9"], "--teraflops belongs to --dry-run"),
+        (["tiny.yaml", "--model", "nano", "--export", "kept"], "A rehearsal is not exported"),
+        (["tiny.yaml", "--rehearse", "none.yaml"], "--rehearse none.yaml cannot be read"),
         (["tiny.yaml", "--out", "run"], "run is the folder of a single run"),
     ],
 )
@@ -76,6 +80,44 @@ def test_bad_requests_are_one_sentence(
     assert last.startswith("circuitune: ")
     assert message in last
     assert tiny.content(here) == before
+
+
+def test_a_shape_is_enough_for_a_dry_run(here: Path, model: Path, capsys: pytest.CaptureFixture[str]):
+    study, registered = tiny_study.study(model), tiny_study.registration(model)
+    study["shape"] = {"model_type": "gpt_neox", "num_hidden_layers": 40, "hidden_size": 64, "num_attention_heads": 4}
+    study["model"] = registered["model"] = "nowhere/large"
+    tiny_study.write(here, study, registered)
+    before = tiny.content(here)
+    assert call(["sweep", "tiny.yaml", "--dry-run", "--teraflops", "0.001"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in shown[1:3]] == [["add_sub", "7"], ["sequence", "7"]]
+    hours = [float(line.split()[-1]) for line in shown[1:3]]
+    assert all(hours)
+    assert shown[3].startswith(f"14 jobs, about {sum(hours):.1f} GPU hours")
+    assert "Assumed: 0.001 x 1e12 operations a second" in shown[4]
+    assert call(["sweep", "tiny.yaml", "--dry-run", "--model", str(model), "--only", "sequence"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in shown[1:2]] == ["sequence"]
+    assert shown[-1] == f"A rehearsal: model: {model}; revision: null."
+    assert tiny.content(here) == before
+
+
+def test_a_model_of_another_shape_is_refused(here: Path, model: Path, capsys: pytest.CaptureFixture[str]):
+    study = {**tiny_study.study(model), "shape": {"model_type": "gpt_neox", "num_hidden_layers": 4}}
+    tiny_study.write(here, study, tiny_study.registration(model))
+    assert call(["sweep", "tiny.yaml"]) == 2
+    assert "shape: num_hidden_layers is 4, and" in capsys.readouterr().err.splitlines()[-1]
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_rehearsal_says_that_it_does_not_count(here: Path, model: Path, capsys: pytest.CaptureFixture[str]):
+    one_run(model, here)
+    (here / "small.yaml").write_text(yaml.safe_dump({"tuning": {"seeds": [0]}, "training": {"rows": 40}}))
+    assert call(["sweep", "tiny.yaml", "--rehearse", "small.yaml"]) == 0
+    assert all(line.startswith("Rehearsal, does not count.") for line in capsys.readouterr().out.splitlines())
+    document = (here / "runs" / "tiny-rehearsal" / "study" / "verdicts.md").read_text()
+    assert "no verdict below counts.** It was not done as registered (training: {rows: 40}; tuning:" in document
 
 
 @pytest.mark.slow

@@ -102,7 +102,9 @@ def test_provenance_keeps_whole_numbers_whole(tmp_path):
         (b"[1]", "valid dictionary"),
         (b'{"title": "t", "sentences": [], "notes": [], "findings": {}, "extra": 1}', "extra: Extra inputs"),
         (b'{"title": "t", "sentences": "one"}', "sentences: "),
-        (b"[" * 100_000, "recursion"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"title": 1' + b"0" * 5000 + b"}", "digits"),
+        (b'{"title": "a", "title": "b"}', "'title' comes twice"),
     ],
 )
 def test_an_unreadable_record_is_one_sentence_that_names_file_and_reason(tmp_path, content, reason):

@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 
+from circuitune.circuits.scores import EdgeScores
 from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
 from circuitune.core.records import (
@@ -17,8 +18,10 @@ from circuitune.core.records import (
     TrainedRecord,
     read_record,
 )
+from circuitune.dynamics.composition import union_scores
+from circuitune.dynamics.layers import layer_importance
 from circuitune.experiments.arms import WAYS
-from circuitune.experiments.artefacts import PLAN, TRAINED
+from circuitune.experiments.artefacts import PLAN, TRAINED, by_step
 from circuitune.experiments.plan import Plan, plan
 from circuitune.experiments.recipe import Recipe, Rival, load_recipe
 from circuitune.experiments.specs import ModelRef, TrainSpec, folder_name
@@ -38,6 +41,7 @@ CONTEST = {
     "kept_pairs": 10,
     "phase1_rank": 1,
 }
+PARTS = {name: {"task": name, "parameters": {"size": 400, "style": "short"}} for name in ("add_sub", "mul_div")}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,8 @@ def contest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Plan]:
     folder = tmp_path_factory.mktemp("contest")
     model = tiny.save_model(folder / "model")
     recipe = tiny.recipe(model, folder)
-    changes = {**recipe.model_dump(), "tuning": None, "contest": {**recipe.model_dump()["contest"], **CONTEST}}
+    contest = {**recipe.model_dump()["contest"], **CONTEST}
+    changes = {**recipe.model_dump(), "tuning": None, "contest": contest, "composition": {"parts": PARTS}}
     return tiny.finished(type(recipe).model_validate(changes), folder / "run")
 
 
@@ -69,7 +74,19 @@ def test_every_arm_takes_part_once(contest: tuple[Run, Plan]):
 def test_all_arms_but_full_have_no_more_parameters_than_circuitlora(contest: tuple[Run, Plan]):
     rows = _methods(contest)
     ours = rows["circuitlora"].parameters
-    by_layer = {"uniform", "compute", "random", "base", "after", "bottom", "first", "gradient", "weights", "warm"}
+    by_layer = {
+        "uniform",
+        "compute",
+        "random",
+        "base",
+        "after",
+        "bottom",
+        "first",
+        "gradient",
+        "weights",
+        "warm",
+        "union",
+    }
     for arm, row in rows.items():
         if arm in by_layer:
             assert row.parameters == ours, arm
@@ -105,6 +122,10 @@ def test_the_cost_of_choosing_ranks_is_counted(contest: tuple[Run, Plan]):
     assert rows["circuitlora"].allocation_flops == 2 * rows["base"].allocation_flops + short
     assert short < rows["weights"].allocation_flops < 1.01 * short  # and the norms of its products
     assert rows["gradient"].allocation_flops > 0
+    run, jobs = contest
+    parts = [job for job in jobs.parts if job.seed == 0]
+    assert [job.part for job in parts] == list(PARTS)
+    assert rows["union"].allocation_flops > sum(_trained(run, job).training_flops for job in parts)
     assert rows["eva"].training_flops > rows["uniform"].training_flops * 0.9
 
 
@@ -133,6 +154,20 @@ def test_layers_come_from_where_the_arm_says(contest: tuple[Run, Plan]):
     assert {name.split(".")[3] for name, rank in plans["mlp"].ranks.items() if rank} == {"mlp"}
     sources = {plan.importance.rule for plan in plans.values() if plan.importance}
     assert {"before", "after", "first", "gradient probe, by layer", "weight change, by layer"} <= sources
+
+
+@pytest.mark.slow
+def test_united_layers_are_those_of_the_parts_circuits(contest: tuple[Run, Plan]):
+    run, jobs = contest
+    own = next(job for job in jobs.methods if job.arm == "union")
+    maps = [by_step(run.job(job).folder / "scores") for job in jobs.part_circuits if job.seed == 0]
+    before, after = (union_scores([EdgeScores.load(paths[place]) for paths in maps]) for place in (0, -1))
+    importance = layer_importance(before, after, "released")
+    record = read_record(run.job(own).folder / PLAN, RankPlanRecord)
+    assert record.importance is not None
+    assert record.importance.values == pytest.approx(importance.tolist())
+    assert {spec.rows for spec in jobs.other_pairs if spec.label.removeprefix("pairs-") in PARTS} == {120}
+    assert all(spec.stage == "tune" for spec in (*jobs.parts, *jobs.part_circuits))
 
 
 @pytest.mark.slow
@@ -183,3 +218,13 @@ def test_a_recipe_without_tuning_needs_a_contest():
         load_recipe("default", {"tuning": None, "contest": None})
     with pytest.raises(InputError, match="look at the tuning"):
         load_recipe("default", {"tuning": None, "robustness": {}})
+    with pytest.raises(InputError, match="look at the tuning"):
+        load_recipe("default", {"tuning": None, "composition": {"parts": PARTS}})
+
+
+def test_a_union_needs_parts():
+    with pytest.raises(InputError, match="add composition"):
+        load_recipe("default", {"contest": {"rivals": ["union"]}})
+    recipe = load_recipe("default", {"contest": {"rivals": ["union"]}, "composition": {"parts": PARTS}})
+    assert recipe.united == tuple(PARTS)
+    assert load_recipe("default", {"composition": {"parts": PARTS}}).united == ()

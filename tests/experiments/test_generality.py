@@ -9,13 +9,14 @@ from circuitune.core.chance_records import RobustnessRow, TunedCompositionRow, T
 from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
 from circuitune.core.records import SummaryRecord, read_record
-from circuitune.experiments.inputs import freeze, reference, validate
+from circuitune.experiments.inputs import freeze, reference
 from circuitune.experiments.job import run_job
 from circuitune.experiments.plan import Plan, plan
 from circuitune.experiments.recipe import Recipe, load_recipe
 from circuitune.experiments.specs import ComposeSpec, folder_name
 from circuitune.experiments.store import Run
 from circuitune.experiments.tables import write_generality
+from circuitune.experiments.validation import Validator
 from experiments import tiny
 
 SMALL: dict[str, object] = {"style": "short", "size": 400}
@@ -132,7 +133,7 @@ def test_a_recipe_that_cannot_be_done_is_refused_before_anything_is_written(
 ):
     wrong = {key: {**ASKED[key], **value} for key, value in changes.items()}
     with pytest.raises(InputError, match=said):
-        validate(freeze(asked(model, tmp_path, **wrong)), tmp_path / "run")
+        Validator().size(freeze(asked(model, tmp_path, **wrong)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -142,4 +143,4 @@ def test_data_that_cannot_be_resampled_is_refused_with_the_way_out(model: Path, 
     pairs.write_text("clean,corrupted,answer\n" + "\n".join(lines) + "\n")
     recipe = asked(model, tmp_path, data={"file": str(pairs)}, composition=None)
     with pytest.raises(InputError, match="perturb pairs of a task"):
-        validate(freeze(recipe), tmp_path / "run")
+        Validator().size(freeze(recipe), tmp_path / "run")

@@ -6,10 +6,11 @@ import torch
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import sha256_file
 from circuitune.core.records import PairsRecord, read_record
-from circuitune.experiments.inputs import critical_count, freeze, metric_for, reference, validate
+from circuitune.experiments.inputs import critical_count, freeze, metric_for, reference
 from circuitune.experiments.plan import plan
 from circuitune.experiments.recipe import load_recipe, to_yaml
 from circuitune.experiments.specs import folder_name
+from circuitune.experiments.validation import Validator
 from circuitune.tasks.pairs import Pair, PairSet
 from experiments import tiny
 
@@ -84,21 +85,21 @@ class TestValidate:
         recipe = tiny.recipe(model, tmp_path)
         contest = recipe.contest.model_copy(update={"critical_layers": 3})
         with pytest.raises(InputError, match="3 layers"):
-            validate(freeze(recipe.model_copy(update={"contest": contest})), tmp_path / "run")
+            Validator().size(freeze(recipe.model_copy(update={"contest": contest})), tmp_path / "run")
 
     def test_a_prompt_longer_than_the_model_reads(self, model: Path, tmp_path: Path):
         source = tmp_path / "mine.csv"
         source.write_text(rows(50) + f"{'one ' * 70}is,{'ten ' * 70}is,7\n")
         with pytest.raises(InputError, match=r"mine: 1 of 51 prompts .* the 64 tokens .* \(row 51 has 71\)"):
-            validate(freeze(tiny.recipe(model, tmp_path, file=str(source))), tmp_path / "run")
+            Validator().size(freeze(tiny.recipe(model, tmp_path, file=str(source))), tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
     def test_it_says_what_the_time_depends_on(self, model: Path, tmp_path: Path):
-        size = validate(freeze(tiny.recipe(model, tmp_path)), tmp_path / "run")
+        size = Validator().size(freeze(tiny.recipe(model, tmp_path)), tmp_path / "run")
         assert (size.rows, size.tokens) == (120, 4)
 
     def test_nothing_is_written(self, model: Path, tmp_path: Path):
-        validate(freeze(tiny.recipe(model, tmp_path)), tmp_path / "run")
+        Validator().size(freeze(tiny.recipe(model, tmp_path)), tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
 

@@ -8,10 +8,11 @@ import pytest
 from circuitune.core.errors import InputError
 from circuitune.experiments.engines.local import Local
 from circuitune.experiments.estimate import Size
-from circuitune.experiments.inputs import freeze, validate
+from circuitune.experiments.inputs import freeze
 from circuitune.experiments.job import run_job
 from circuitune.experiments.run import conduct
 from circuitune.experiments.specs import JobSpec
+from circuitune.experiments.validation import Validator
 from experiments import tiny
 
 
@@ -36,7 +37,7 @@ def size_of_the_run(model: Path, folder: Path, **contest: object) -> Size:
 
 def test_a_resumed_run_is_estimated_from_its_own_sizes(model: Path, tmp_path: Path):
     first = size_of_the_run(model, tmp_path / "run")
-    assert first == validate(freeze(tiny.recipe(model, tmp_path)), tmp_path / "run")
+    assert first == Validator().size(freeze(tiny.recipe(model, tmp_path)), tmp_path / "run")
     run_job(next((tmp_path / "run" / "jobs").glob("pairs-*")))
     assert size_of_the_run(model, tmp_path / "run") == first
 

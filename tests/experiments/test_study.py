@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
@@ -35,6 +36,23 @@ def test_the_shipped_study_is_as_registered():
         assert recipe.tuning.seeds == study.registration.tuning.seeds == tuple(range(10))
     primary = {value.claim for value in study.registration.hypotheses.values() if value.role == "primary"}
     assert primary == {1, 2, 3, 5}
+
+
+def test_the_composition_study_is_as_registered():
+    study = load_study(ROOT / "studies" / "composition.yaml")
+    for recipe in study.recipes.values():
+        assert recipe.united == ("inner", "outer")
+        assert recipe.contest.seeds == tuple(range(10))
+        assert {"union", "circuitlora", "uniform", "random"} == {*recipe.contest.entrants}
+    arms = {value.rival for value in study.registration.hypotheses.values() if value.arm == "union"}
+    assert arms == {"uniform", "random", "circuitlora"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_study_has_all_its_registered_tasks(path: Path):
+    study = load_study(path)
+    assert set(study.recipes) == set(study.registration.tasks)
+    assert study.name == path.stem
 
 
 def test_a_run_is_the_study_s_recipe_with_what_differs(model: Path, tmp_path: Path):
@@ -93,6 +111,16 @@ BAD: dict[str, tuple[Change, str]] = {
         lambda study, registered: registered["rule"].update(tasks=3),
         "rule.tasks is 3, and there are 2 tasks",
     ),
+    "itself": (lambda study, registered: study.update(extends="tiny.yaml"), "and so in the end itself"),
+    "a file elsewhere": (lambda study, registered: study.update(extends="../a.yaml"), "must be in the same folder"),
+    "a file that is not there": (
+        lambda study, registered: study.update(extends="none.yaml"),
+        "none.yaml, which study",
+    ),
+    "several models of other names": (
+        lambda study, registered: registered.update(model={"small": "a", "large": "b"}),
+        "its registration is of tiny-large, tiny-small",
+    ),
     "composition of nothing": (
         lambda study, registered: registered["hypotheses"]["ratio"].update(measure="composition"),
         "hypothesis ratio is of composition, and no task has what that needs",
@@ -112,6 +140,78 @@ def test_a_bad_study_is_one_sentence(case: str, model: Path, tmp_path: Path):
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_studies_share_what_they_extend(model: Path, tmp_path: Path):
+    registered, study = tiny_study.registration(model), tiny_study.study(model)
+    registered["model"] = {"small": str(model), "large": "nowhere"}
+    tiny_study.write(tmp_path, study, registered)
+    own = {"extends": "tiny.yaml", "name": "tiny-small", "tuning": {"seeds": [1]}}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(own))
+    recipes = load_study(tmp_path / "small.yaml").recipes
+    assert list(recipes) == ["add_sub", "sequence"]
+    assert {recipe.tuning and recipe.tuning.seeds for recipe in recipes.values()} == {(1,)}
+    (tmp_path / "large.yaml").write_text(yaml.safe_dump({**own, "name": "tiny-large"}))
+    with pytest.raises(InputError, match="model of run add_sub is not as registered"):
+        load_study(tmp_path / "large.yaml")
+
+
+def test_a_task_may_have_its_own_tuning(model: Path, tmp_path: Path):
+    registered, study = tiny_study.registration(model), tiny_study.study(model)
+    full: dict[str, Any] = {"method": "full", "rank": None, "learning_rate": 1e-5}
+    study["runs"][1]["tuning"] = {**full, "seeds": [4]}
+    path = tiny_study.write(tmp_path, study, registered)
+    with pytest.raises(InputError, match="tuning of run sequence is not as registered"):
+        load_study(path)
+    registered["tasks"]["sequence"]["tuning"] = {**full, "seeds": [4, 5]}
+    loaded = load_study(tiny_study.write(tmp_path, study, registered))
+    assert loaded.registration.seeds_of("sequence") == (4, 5)
+    assert loaded.registration.seeds_of("add_sub") == (0, 1, 2)
+
+
+def test_some_runs_alone(model: Path, tmp_path: Path):
+    path = tiny_study.write(tmp_path, tiny_study.study(model), tiny_study.registration(model))
+    assert list(load_study(path, only=("sequence",)).recipes) == ["sequence"]
+    with pytest.raises(InputError, match="has no run lcm; it has add_sub, sequence"):
+        load_study(path, only=("lcm",))
+
+
+# ---- rehearsals ----
+
+
+def test_a_rehearsal_changes_every_run_and_is_not_registered(model: Path, tmp_path: Path):
+    study, registered = tiny_study.study(model), tiny_study.registration(model)
+    study["runs"][1]["composition"] = registered["tasks"]["sequence"]["composition"] = {
+        "parts": {"one": {"task": "lcm"}, "two": {"task": "add_sub", "parameters": {"limit": 30}}}
+    }
+    path = tiny_study.write(tmp_path, study, registered)
+    changes = {"training": {"rows": 30}, "data": {"parameters": {"size": 100}}, "contest": {"seeds": [3]}}
+    rehearsed = load_study(path, {**changes, "model": "nano"})
+    for name, recipe in rehearsed.recipes.items():
+        assert (recipe.model, recipe.registration, recipe.training.rows) == ("nano", None, 30)
+        assert recipe.training.epochs == 1
+        assert recipe.contest is None  # a rehearsal adds no question
+        assert recipe.name == f"tiny-{name}-rehearsal"
+        sizes = [data.parameters["size"] for data in (recipe.data, *recipe.composed.values())]
+        assert sizes == [100] * (3 if name == "sequence" else 1)
+    assert rehearsed.recipes["sequence"].composed["two"].parameters == {"limit": 30, "size": 100}
+    assert "training: {rows: 30}" in rehearsed.rehearsed
+    assert "model: nano" in rehearsed.rehearsed
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"registration": "x"}, "cannot change registration"),
+        ({"runs": []}, "cannot change runs"),
+        ({"data": {"task": "lcm"}}, "of data the parameters alone"),
+        ({"training": {"speed": 1}}, "run add_sub of the rehearsal, field training.speed"),
+    ],
+)
+def test_a_rehearsal_that_cannot_be_is_refused(changes: dict[str, Any], said: str, model: Path, tmp_path: Path):
+    path = tiny_study.write(tmp_path, tiny_study.study(model), tiny_study.registration(model))
+    with pytest.raises(InputError, match=said):
+        load_study(path, changes)
 
 
 # ---- the registration in every job ----
@@ -216,6 +316,8 @@ def test_results_are_tables_and_a_page_and_equal_inputs_give_equal_bytes(
     assert study.digest in page
     assert all(claim.sentence in page for claim in found.claims)
     assert str(tmp_path) not in page
+    assert "| 2, edges | About edge_rate. | exploratory, provisional |" in page
+    assert "of 0 |" not in page  # seeds are counted against those that were registered
     assert page.rstrip().endswith("A note.")
 
 

@@ -219,7 +219,7 @@ def claim(measure: str, tables: dict[str, Tables], **settings: int | str) -> Cla
 def test_a_known_effect_is_supported(measure: str):
     found = claim(measure, noisy(measure, 1.0, seed=1))
     assert (found.outcome, found.final, found.above) == ("supported", True, 4)
-    assert "supported; the effect exceeds its null on 4 of four tasks." in found.sentence
+    assert "supported; the effect exceeds its null on 4 of 4 tasks." in found.sentence
 
 
 @pytest.mark.parametrize("measure", ["faithfulness", "ratio", "slowing", "accuracy"])
@@ -310,6 +310,9 @@ def test_exploratory_hypotheses_get_an_interval_alone():
     study = judge(registration("edge_rate", role="exploratory"), noisy("edge_rate", 1.0, seed=1))
     assert study.claims[0].outcome == "exploratory"
     assert {(row.interval, row.p) for row in study.tasks} == {("BCa", None)}
+    few = judge(registration("edge_rate", role="exploratory"), noisy("edge_rate", 1.0, seed=1, seeds=3)).claims[0]
+    assert few.outcome == "exploratory"
+    assert "exploratory, intervals without a verdict" in few.sentence
 
 
 def test_the_null_of_seeds_is_that_of_all_their_comparisons():

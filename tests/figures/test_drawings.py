@@ -7,6 +7,7 @@ from matplotlib.patches import PathPatch
 
 from circuitune.core.records import LayerRow
 from circuitune.figures.circuit import Shape, circuit_drawing, degrees
+from circuitune.figures.forest import Difference, forest
 from circuitune.figures.heat import rank_map, score_map
 from circuitune.figures.intervals import Estimate, change_and_chance
 from circuitune.figures.layers import layer_drawing
@@ -131,3 +132,20 @@ def test_ranks_are_written_into_their_cells():
     figure = rank_map({("mlp", 0): [4], ("mlp", 1): [1, 8], ("attention", 0): [2], ("attention", 1): [0]})
     assert words(figure) == ["4", "1–8", "2", "0"]
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["mlp", "attention"]
+
+
+def test_a_forest_has_a_row_per_task_full_where_something_was_found_and_nothing_for_what_is_missing():
+    rows = [Difference("one", 0.2, 0.1, 0.3, True), Difference("two", -0.1, -0.3, 0.1, False)]
+    drawn = forest(
+        {"first: supported": rows, "second: undecided": [*rows, Difference("three", None, None, None, False)]}, "less"
+    )
+    first, second = drawn.axes
+    dots = [line for line in first.lines if line.get_marker() == "o"]
+    assert [dot.get_xdata()[0] for dot in dots] == [0.2, -0.1]
+    assert dots[0].get_markerfacecolor() != dots[1].get_markerfacecolor()
+    assert [tuple(line.get_xdata()) for line in first.lines if len(line.get_xdata()) == 2][1:] == [
+        (0.1, 0.3),
+        (-0.3, 0.1),
+    ]
+    assert [label.get_text() for label in second.get_yticklabels()] == ["one", "two", "three"]
+    assert sum(line.get_marker() == "o" for line in second.lines) == 2

@@ -8,10 +8,12 @@ import pytest
 from circuitune.core import chance_records, records
 from circuitune.core.csvio import read_rows, write_rows
 from circuitune.core.errors import InputError
+from circuitune.core.study_records import ClaimRow, TaskEffectRow
 from circuitune.report import figures, plates
 from circuitune.report.payload import TABLES, collect
 from circuitune.report.plates import Plate
 
+STUDIES = Path(__file__).parents[2] / "docs" / "studies"
 NAMES = ["circuit", "faithfulness", "robustness", "transitions", "chance", "layers", "methods"]
 
 
@@ -231,3 +233,18 @@ def test_a_run_without_circuits_draws_the_rest(run: Path) -> None:
     found = figures.collect(run)
     assert found["circuit"] == "the run has no circuits of two checkpoints of one fine-tuning"
     assert isinstance(found["faithfulness"], Plate)
+
+
+@pytest.mark.parametrize("study", sorted(path.parent.name for path in STUDIES.glob("*/tasks.csv")))
+def test_the_picture_of_a_study_in_the_documents_is_that_of_its_tables(study: str, tmp_path: Path) -> None:
+    figures.draw(STUDIES / study, tmp_path, ["svg"])
+    picture = STUDIES.parent / "images" / f"study-{study}.svg"
+    drawn = (tmp_path / "verdicts.svg").read_bytes()
+    assert picture.read_bytes() == drawn, f"circuitune report figures docs/studies/{study}, then copy verdicts.svg"
+
+
+def test_a_study_without_a_finished_run_has_nothing_to_draw(tmp_path: Path) -> None:
+    write_rows(tmp_path / "tasks.csv", [], TaskEffectRow)
+    write_rows(tmp_path / "verdicts.csv", [], ClaimRow)
+    with pytest.raises(InputError, match="no run of the study is finished"):
+        figures.draw(tmp_path)

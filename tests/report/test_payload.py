@@ -128,7 +128,7 @@ def test_a_path_out_of_the_run_folder_is_not_followed(run: Path, made: Path) -> 
     write_rows(path, [stolen, *rows[1:]], records.CircuitRow)
     found = page(run)
     assert len(found["circuits"]) == len(rows) - 1
-    assert "outside the run folder" in found["problems"][0]
+    assert "lies outside" in found["problems"][0]
 
 
 def test_of_several_sizes_the_usual_one_is_drawn(run: Path) -> None:

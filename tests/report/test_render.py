@@ -57,6 +57,7 @@ def test_the_policy_admits_this_script_and_this_style_only(run: Path) -> None:
         f"script-src '{digest(r'<script>(.*?)</script>')}'",
         f"style-src '{digest(r'<style>(.*?)</style>')}'",
         "img-src data:",
+        "connect-src 'none'",
         "base-uri 'none'",
         "form-action 'none'",
     ]

@@ -16,7 +16,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("graph", SHAPES, ids=str)
 def test_names_and_edges_are_those_of_the_engines_graph(graph: Graph) -> None:
-    ours = wiring_of_record(graph.to_record())
+    ours = wiring_of_record(graph.to_record(), graph.shape)
 
     assert ours.sources == graph.sources
     assert ours.destinations == graph.destinations
@@ -34,4 +34,10 @@ def test_the_embedded_models_graph_has_its_known_size() -> None:
 )
 def test_what_is_no_graph_is_refused(record: dict[str, object]) -> None:
     with pytest.raises(InputError, match="graph of"):
-        wiring_of_record(record)
+        wiring_of_record(record, (3, 4))
+
+
+@pytest.mark.timeout(5)
+def test_a_record_of_an_absurd_size_makes_nothing_of_that_size() -> None:
+    with pytest.raises(InputError, match="not its graph's"):
+        wiring_of_record({"layers": 10**12, "heads": 10**9, "kv_heads": 1, "parallel": True}, (3, 4))

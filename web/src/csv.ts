@@ -2,8 +2,9 @@
 
 export type Cell = string | number | boolean | null;
 
-/** What a spreadsheet would take for a formula, also in full width. */
-const FORMULA = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
+/** What a spreadsheet would take for a formula, also in full width; or what already stands behind an apostrophe for
+ * that, so that a reader can take one away. */
+const FORMULA = /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
 
 /** Comma-separated, one line feed per line; text that reads as a formula is disarmed, numbers stay as they are. */
 export function csv(columns: readonly string[], rows: readonly (readonly Cell[])[]): string {

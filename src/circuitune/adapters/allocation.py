@@ -26,7 +26,7 @@ from circuitune.circuits.scores import EdgeScores
 from circuitune.core.atomic import write_json
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import sha256_bytes
-from circuitune.core.notebook import frame
+from circuitune.core.notebook import frame, line
 from circuitune.core.records import ImportanceRecord, RankPlanRecord, read_record
 
 if TYPE_CHECKING:
@@ -251,6 +251,9 @@ class RankPlan:
         return int(alpha) if alpha == int(alpha) else alpha  # type: ignore[return-value]
 
     # How it shows itself
+
+    def __repr__(self) -> str:
+        return line("RankPlan", showing.plan_facts(self))
 
     def _repr_html_(self) -> str:
         return showing.plan_html(self)

@@ -10,7 +10,9 @@
 `circuitune.adapters.uniform` writes a trained adapter with one rank for servers that read no patterns.
 """
 
+import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,12 +31,12 @@ from circuitune.circuits.scores import EdgeScores
 from circuitune.core.atomic import ensure_writable_folder, write_text
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import sha256_bytes
-from circuitune.models.loading import NANO, NANO_FOLDER
+from circuitune.models.loading import NANO, NANO_FOLDER, require_sane
 
 _READERS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 
 _SCRIPT = '''\
-"""Fine-tunes {model} with LoRA of {parameters:,} parameters, ranks by circuitune. pip install trl"""
+"""Fine-tunes {shown} with LoRA of {parameters:,} parameters, ranks by circuitune. pip install trl"""
 
 from peft import LoraConfig
 
@@ -68,21 +70,25 @@ _FRAGMENT = """\
 """
 
 
-def skeleton(name: str) -> PreTrainedModel:
+def skeleton(name: str, *, offline: bool = False) -> PreTrainedModel:
     """A model's modules on the meta device, from its config alone.
 
     Args:
         name: as `models.loading.load` takes it: nano, a folder, a name on the hub, NAME@REVISION; no adapter.
+        offline: take a hub model from the hub's cache, and ask nobody.
 
     Raises:
         InputError: no config there, or one of no causal language model.
     """
     place, revision = _place(name)
     try:
-        config = AutoConfig.from_pretrained(place, revision=revision or "main")
+        config = AutoConfig.from_pretrained(
+            place, revision=revision or "main", trust_remote_code=False, local_files_only=offline
+        )
+        require_sane(config, name)
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config)
-    except (OSError, ValueError, KeyError) as error:
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise InputError(
             f"{name} is no causal language model that can be found ({reason}); check --model."
@@ -106,6 +112,7 @@ def trl_script(plan: RankPlan, base: PreTrainedModel, *, model: str, dataset: st
     place, revision = _place(model)
     return _SCRIPT.format(
         model=place,
+        shown=re.sub(r"[^\w./@ +-]", "_", place),  # it stands in a docstring, and could end it
         revision=f'\n        model_init_kwargs={{"revision": {revision!r}}},' if revision else "",
         parameters=plan.parameters(base),
         fields=f"{fields},",
@@ -148,7 +155,7 @@ def model_card(plan: RankPlan, base: PreTrainedModel, *, model: str) -> str:
     plan, whole = plan.resolve(base), base.num_parameters()
     said = plan.provenance
     source, revision = _named(model)
-    shown = f"{source} (revision {revision})" if revision else source
+    shown = _prose(f"{source} (revision {revision})" if revision else source)
     lines = [
         "## LoRA ranks",
         "",
@@ -159,8 +166,8 @@ def model_card(plan: RankPlan, base: PreTrainedModel, *, model: str) -> str:
         "",
     ]
     if "gate" in said:
-        lines += [f"Was the choice stable and more than chance? {said['gate']}.", ""]
-    verdict = str(said.get("contest", "")) or (contest_verdict() if "dataset" in said else "")
+        lines += [f"Was the choice stable and more than chance? {_prose(said['gate'])}.", ""]
+    verdict = _prose(said.get("contest", "")) or (contest_verdict() if "dataset" in said else "")
     if verdict:
         lines += [f"Against uniform LoRA of the same size: {verdict}", ""]
     lines += [
@@ -280,7 +287,12 @@ def _origin(plan: RankPlan) -> str:
         data = f", from the base model's circuit on {said.get('rows')} rows of {Path(str(said['dataset'])).name}"
     layers = ", ".join(map(str, plan.critical_layers))
     critical = f"; critical layers, most important first: {layers}" if layers else ""
-    return f"{said.get('allocation', 'by hand')}{rule}{data}{critical}"
+    return _prose(f"{said.get('allocation', 'by hand')}{rule}{data}{critical}")
+
+
+def _prose(value: object) -> str:
+    """Text of a plan's file in Markdown: on one line, and neither HTML nor a link."""
+    return re.sub(r"([\[\]`|])", r"\\\1", html.escape(" ".join(str(value).split()), quote=False))
 
 
 def _rank_table(plan: RankPlan, base: PreTrainedModel) -> Sequence[str]:

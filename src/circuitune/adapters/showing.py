@@ -19,8 +19,17 @@ Ranks = dict[tuple[str, int], list[int]]
 
 def plan_html(plan: "RankPlan") -> str:
     """How many parameters, which layers and why, and the rank of every kind of module by layer."""
+    ranks = by_kind(plan)
+    layers = sorted({layer for _, layer in ranks})
+    kinds = list(dict.fromkeys(kind for kind, _ in ranks))
+    rows = [[kind, *(_span(ranks.get((kind, layer), [])) for layer in layers)] for kind in kinds]
+    return card("RankPlan", plan_facts(plan), ["rank by layer", *map(str, layers)] if rows else (), rows)
+
+
+def plan_facts(plan: "RankPlan") -> list[str]:
+    """How many parameters, which layers, and why."""
     critical = ", ".join(map(str, plan.critical_layers))
-    facts = [
+    return [
         f"{plan.count:,} trainable parameters in {sum(rank > 0 for rank in plan.ranks.values()):,} modules"
         if plan.ranks
         else "not resolved to a model yet",
@@ -28,11 +37,6 @@ def plan_html(plan: "RankPlan") -> str:
         f"by {plan.importance.rule}" if plan.importance else "",
         plan.gate.sentence if plan.gate else "",
     ]
-    ranks = by_kind(plan)
-    layers = sorted({layer for _, layer in ranks})
-    kinds = list(dict.fromkeys(kind for kind, _ in ranks))
-    rows = [[kind, *(_span(ranks.get((kind, layer), [])) for layer in layers)] for kind in kinds]
-    return card("RankPlan", facts, ["rank by layer", *map(str, layers)] if rows else (), rows)
 
 
 def _span(ranks: list[int]) -> str:

@@ -12,13 +12,12 @@ list of targets must hold in every block, give `everywhere`, the base's linear m
 with factors in another block get factors of zeros.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -30,6 +29,7 @@ from torch import Tensor
 from circuitune.adapters.modules import LinearModule
 from circuitune.core.atomic import ensure_writable_folder, write_bytes, write_json
 from circuitune.core.errors import InputError
+from circuitune.core.parsing import parse_json
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 COMPANIONS = ("circuit_plan.json", "circuit_scores.safetensors")
@@ -110,7 +110,7 @@ def pad_uniform(adapter: Path, out: Path, everywhere: Mapping[str, LinearModule]
         for name, f in factors.items()
         for letter, tensor in zip("AB", _padded(f, rank, scale), strict=True)
     }
-    said = json.loads((adapter / CONFIG).read_text("utf-8")) | {
+    said = _said(adapter) | {
         "r": rank,
         "lora_alpha": round(scale * rank),
         "rank_pattern": {},
@@ -162,11 +162,12 @@ def _alpha(config: LoraConfig, name: str) -> float:
 def _config(adapter: Path) -> LoraConfig:
     if not (adapter / CONFIG).is_file():
         raise InputError(f"{adapter} holds no {CONFIG}; give the folder of a saved LoRA adapter.")
+    _said(adapter)
     try:
         config: Any = PeftConfig.from_pretrained(str(adapter))
         if config.peft_type is None:
             raise ValueError("no peft_type")
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise InputError(f"{adapter / CONFIG} is not a config of PEFT ({error}); save the adapter again.") from error
     init = str(config.init_lora_weights) if isinstance(config, LoraConfig) else ""
     if type(config) is not LoraConfig:
@@ -178,6 +179,17 @@ def _config(adapter: Path) -> LoraConfig:
     if other:
         raise InputError(f"{adapter} is {other}, and only plain LoRA and rsLoRA can be padded; merge it instead.")
     return config
+
+
+def _said(adapter: Path) -> dict[str, Any]:
+    """The members of the adapter's config; InputError where it is no JSON object."""
+    try:
+        found = parse_json((adapter / CONFIG).read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{adapter / CONFIG} is not a config of PEFT ({error}); save the adapter again.") from error
+    return cast(dict[str, Any], found)
 
 
 def _common_scale(factors: Mapping[str, _Factors], rank: int) -> float:

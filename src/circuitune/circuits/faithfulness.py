@@ -20,6 +20,7 @@ from circuitune.circuits.reduce import summed
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.circuits.weights import Weights
 from circuitune.core.errors import InputError, MachineError
+from circuitune.core.notebook import line
 from circuitune.core.statistics import Interval, Undefined, bootstrap_ratio
 from circuitune.models.anatomy import Anatomy, anatomy_of
 from circuitune.models.encoding import EncodedPairs
@@ -80,6 +81,15 @@ class Faithfulness:
     metric: str
     edges: int
     higher_is_better: bool = False
+
+    def __repr__(self) -> str:
+        values = (
+            f"{name} {float(getattr(self, name).metric.mean()):.4g}" for name in ("model", "circuit", "corrupted")
+        )
+        found = self.normalized
+        ratio = f"normalized {found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]" if found else ""
+        size = f"{self.edges:,} edges on {len(self.model.metric):,} examples"
+        return line("Faithfulness", [size, f"{self.metric}: {', '.join(values)}", ratio, f"KL {self.kl:.3g}"])
 
     @cached_property
     def _ratio(self) -> Interval | Undefined:
@@ -320,6 +330,13 @@ class FaithfulnessCurve:
 
     shares: tuple[float, ...]
     results: tuple[Faithfulness, ...]
+
+    def __repr__(self) -> str:
+        found = [
+            f"{share:.1%} of edges {f'{result.normalized.estimate:.3g}' if result.normalized else 'undefined'}"
+            for share, result in zip(self.shares, self.results, strict=True)
+        ]
+        return line("FaithfulnessCurve", [", ".join(found)])
 
     @property
     def cpr(self) -> float | None:

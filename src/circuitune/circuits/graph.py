@@ -57,8 +57,23 @@ class Graph:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Graph":
-        """Inverse of `to_record`."""
+        """Inverse of `to_record`; InputError where the record is none, from whichever hand.
+
+        Its size is not looked at: hold `shape` against the file's tensors before any name or mask is made.
+        """
+        kinds = {name: bool if name in ("parallel", "collapsed") else int for name in cls.__annotations__}
+        wrong = [name for name, kind in kinds.items() if type(record.get(name)) is not kind]
+        if wrong or len(record) > len(kinds):
+            raise InputError(
+                f"A graph is described by {', '.join(kinds)}; {', '.join(wrong) or 'others'} do not fit."
+            )
         return cls(**record)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of sources and of destinations, by arithmetic alone."""
+        block = self.heads + 1 if self.collapsed else self.heads + 2 * self.kv_heads + 1
+        return 1 + self.layers * (self.heads + 1), 1 + self.layers * block
 
     # Sources: input, then per layer its heads, then its MLP.
 

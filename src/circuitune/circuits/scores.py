@@ -15,7 +15,7 @@ from circuitune.circuits.greedy import greedy
 from circuitune.circuits.selection import above, edge_count, prune, strongest
 from circuitune.core import tensors
 from circuitune.core.errors import InputError
-from circuitune.core.notebook import frame
+from circuitune.core.notebook import frame, line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -51,7 +51,7 @@ class EdgeScores:
     groups: Tensor | None = None
 
     def __post_init__(self) -> None:
-        shape = (len(self.graph.sources), len(self.graph.destinations))
+        shape = self.graph.shape
         if tuple(self.values.shape) != shape:
             raise InputError(f"Scores of this graph have shape {shape}; got {tuple(self.values.shape)}.")
         if self.examples is not None and self.groups is not None and self.groups.shape != self.examples.shape[:1]:
@@ -116,6 +116,9 @@ class EdgeScores:
             merged = parts.gather(0, parts.abs().argmax(0, keepdim=True))[0]
         return EdgeScores(merged, graph, None, None, {**self.settings, "collapsed": how})
 
+    def __repr__(self) -> str:
+        return line("EdgeScores", showing.scores_facts(self))
+
     def _repr_html_(self) -> str:
         return showing.scores_html(self)
 
@@ -150,8 +153,7 @@ class EdgeScores:
         Raises:
             InputError: the file is missing, damaged, or not a scores file.
         """
-        arrays, metadata = _read(Path(path), "scores")
-        graph = Graph.from_record(metadata["graph"])
+        arrays, metadata, graph = _read(Path(path), "scores")
         made = metadata["completeness"], arrays.get("examples"), metadata["settings"], arrays.get("groups")
         return cls(arrays["values"], graph, *made)
 
@@ -173,7 +175,7 @@ class Circuit:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        shape = (len(self.graph.sources), len(self.graph.destinations))
+        shape = self.graph.shape
         if self.mask.dtype != torch.bool or tuple(self.mask.shape) != shape:
             raise InputError(f"A circuit's mask is bool {shape}; got {self.mask.dtype} {tuple(self.mask.shape)}.")
         if bool((self.mask & ~self.graph.edge_mask).any()):
@@ -233,6 +235,9 @@ class Circuit:
         merged = torch.stack(_per_head(self.mask, self.graph)).any(0)
         return Circuit(merged, self.graph.collapse(), None, {**self.settings, "collapsed": "any"})
 
+    def __repr__(self) -> str:
+        return line("Circuit", showing.circuit_facts(self))
+
     def _repr_html_(self) -> str:
         return showing.circuit_html(self)
 
@@ -272,12 +277,13 @@ class Circuit:
         Raises:
             InputError: the file is missing, damaged, or not a circuit file.
         """
-        arrays, metadata = _read(Path(path), "circuit")
-        graph = Graph.from_record(metadata["graph"])
+        arrays, metadata, graph = _read(Path(path), "circuit")
         scores = None
         if "values" in arrays:
             completeness, settings = metadata["completeness"], metadata["scores_settings"]
             scores = EdgeScores(arrays["values"], graph, completeness, None, settings)
+        if bool((arrays["mask"] & ~graph.edge_mask).any()):
+            raise InputError(f"{path} marks entries that are no edge of its graph; make it again.")
         return cls(arrays["mask"], graph, scores, metadata["settings"])
 
 
@@ -296,10 +302,41 @@ def _per_head(values: Tensor, graph: Graph) -> list[Tensor]:
     return parts
 
 
-def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], Graph]:
+    """Tensors, metadata and graph of a file, which fit each other: a checksum does not say who made it."""
     arrays, metadata = tensors.load(path)
     if metadata.get("kind") != kind:
         raise InputError(f"{path} is a {metadata.get('kind', 'foreign')} file; expected a {kind} file.")
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} has format {metadata.get('format')}; this version reads format {FORMAT}.")
-    return arrays, metadata
+    problem = _misfit(arrays, metadata, "mask" if kind == "circuit" else "values")
+    if problem:
+        raise InputError(f"{path} {problem}; make it again.")
+    return arrays, metadata, Graph.from_record(metadata["graph"])
+
+
+def _misfit(arrays: Mapping[str, Tensor], metadata: Mapping[str, Any], main: str) -> str:
+    """What of a file does not fit the rest, in words; the graph is measured before anything of its size is made."""
+    if not isinstance(metadata.get("graph"), Mapping) or main not in arrays:
+        return f"has no {main} or no graph"
+    try:
+        shape = Graph.from_record(metadata["graph"]).shape
+    except InputError as error:
+        return f"describes no graph ({str(error).rstrip('.')})"
+    count = len(arrays["examples"]) if "examples" in arrays and arrays["examples"].ndim else 0
+    expected = {
+        "mask": (torch.bool, shape),
+        "values": (torch.float32, shape),
+        "examples": (torch.float32, (count, *shape)),
+        "groups": (torch.int64, (count,)),
+    }
+    for name, array in arrays.items():
+        if name not in expected or (array.dtype, tuple(array.shape)) != expected[name]:
+            return f"has {name} as {array.dtype} {list(array.shape)}, which its graph of {list(shape)} does not"
+        if array.is_floating_point() and not bool(array.isfinite().all()):
+            return f"has {name} that are not all finite"
+    made = ("settings", "scores_settings") if main == "mask" and "values" in arrays else ("settings",)
+    if not all(isinstance(metadata.get(name), dict) for name in made):
+        return "does not say how it was made"
+    known = type(metadata.get("completeness", "missing")) in (int, float, type(None))
+    return "" if known else "has a completeness that is no number"

@@ -22,28 +22,36 @@ _MADE = ("model", "method", "steps", "quadrature", "metric", "ablation", "pairs"
 
 def scores_html(scores: "EdgeScores") -> str:
     """What was scored and how, and the strongest edges."""
-    mask = scores.graph.edge_mask
+    return card("EdgeScores", scores_facts(scores), *_strongest(scores.values, scores.graph.edge_mask, scores.graph))
+
+
+def scores_facts(scores: "EdgeScores") -> list[str]:
+    """What was scored, and how."""
     completeness = scores.completeness
-    facts = [
-        f"{int(mask.sum()):,} edges of {_shape(scores.graph)}",
+    return [
+        f"{scores.graph.edges:,} edges of {_shape(scores.graph)}",
         _made(scores.settings),
         "" if completeness is None else f"completeness residual {completeness:.2g}",
         "" if scores.examples is None else f"with the scores of {len(scores.examples):,} examples",
     ]
-    return card("EdgeScores", facts, *_strongest(scores.values, mask, scores.graph))
 
 
 def circuit_html(circuit: "Circuit") -> str:
     """How large it is and how it was cut, and its strongest edges where scores are known."""
+    facts = circuit_facts(circuit)
+    if circuit.scores is None:
+        return card("Circuit", facts)
+    return card("Circuit", facts, *_strongest(circuit.scores.values, circuit.mask, circuit.graph))
+
+
+def circuit_facts(circuit: "Circuit") -> list[str]:
+    """How large it is, and how it was cut."""
     possible = circuit.graph.edges
-    facts = [
+    return [
         f"{len(circuit):,} of {possible:,} edges ({len(circuit) / possible:.1%}), {len(circuit.nodes):,} nodes of "
         f"{_shape(circuit.graph)}",
         _made(circuit.settings),
     ]
-    if circuit.scores is None:
-        return card("Circuit", facts)
-    return card("Circuit", facts, *_strongest(circuit.scores.values, circuit.mask, circuit.graph))
 
 
 def _shape(graph: Graph) -> str:

@@ -1,5 +1,6 @@
 """The command ``circuitune``: one file per verb, nothing heavy imported before a verb needs it."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -54,7 +55,11 @@ def call(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (MachineError, OSError) as error:
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return _failed(f"{str(error.filename)[:60]}... is too long for the name of a file; give another path.", 2)
+        return _failed(str(error), 1)
+    except MachineError as error:
         return _failed(str(error), 1)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):

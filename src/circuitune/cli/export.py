@@ -108,9 +108,9 @@ def _plan(file: Path, tool: Tool, model: str | None, dataset: str | None, out: P
     if not isinstance(name, str):
         raise InputError(f"{file} does not say which model it is for; name it with --model.")
     if tool == "peft":
-        _folder(file, plan, name, out, json)
+        _folder(file, plan, name, out, json, offline=model is None)
         return
-    text = _text(plan, tool, name, dataset)
+    text = _text(plan, tool, name, dataset, offline=model is None)
     if out is None:
         if json:
             show_json({"for": tool, "text": text})
@@ -124,20 +124,21 @@ def _plan(file: Path, tool: Tool, model: str | None, dataset: str | None, out: P
     _written({"for": tool}, [out], {}, json)
 
 
-def _text(plan: "RankPlan", tool: Tool, model: str, dataset: str | None) -> str:
+def _text(plan: "RankPlan", tool: Tool, model: str, dataset: str | None, *, offline: bool) -> str:
+    """What is written; ``offline``: the model's name comes from the plan, and a file causes no download."""
     from circuitune.adapters.export import axolotl_fragment, model_card, skeleton, trl_script
 
     said = plan.provenance
     rows = dataset or ("dataset_sha256" in said and said.get("dataset"))  # rows in memory have no name to load by
     if tool == "trl" and not isinstance(rows, str):
         raise InputError("The plan was not made from a file of training data; name what to train on with --dataset.")
-    base = skeleton(model)
+    base = skeleton(model, offline=offline)
     if tool == "trl":
         return trl_script(plan, base, model=model, dataset=str(rows))
     return (axolotl_fragment if tool == "axolotl" else model_card)(plan, base, model=model)
 
 
-def _folder(file: Path, plan: "RankPlan", name: str, out: Path | None, json: bool) -> None:
+def _folder(file: Path, plan: "RankPlan", name: str, out: Path | None, json: bool, *, offline: bool) -> None:
     """A PEFT adapter before training, with the scores that lie beside the plan."""
     from circuitune.adapters.export import save_peft_folder
     from circuitune.experiments.inputs import load_whole
@@ -145,7 +146,7 @@ def _folder(file: Path, plan: "RankPlan", name: str, out: Path | None, json: boo
     if out is None or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise InputError("Name an empty or new folder with --out: an adapter is several files.")
     say(f"Loading {name} ...")
-    loaded, _ = load_whole(name)
+    loaded, _ = load_whole(name, offline=offline)
     made = save_peft_folder(plan, loaded, out, name=name, scores=_scores(file, plan))
     _written({"for": "peft"}, made, {}, json)
 

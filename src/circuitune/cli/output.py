@@ -1,6 +1,7 @@
 """Where words go: results to stdout, everything else to stderr."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -22,7 +23,7 @@ def hushed() -> bool:
 
 def show(text: str) -> None:
     """A result, to stdout."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{_tame(text)}\n")
 
 
 def show_json(value: object) -> None:
@@ -33,7 +34,7 @@ def show_json(value: object) -> None:
 def say(text: str) -> None:
     """What is being done, to stderr."""
     if not _quiet:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{_tame(text)}\n")
 
 
 def warn(
@@ -45,7 +46,7 @@ def warn(
     line: str | None = None,
 ) -> None:
     """A warning as one line of stderr, in place of Python's two."""
-    sys.stderr.write(f"circuitune: warning: {' '.join(str(message).split())}\n")
+    sys.stderr.write(f"circuitune: warning: {_tame(' '.join(str(message).split()))}\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -71,6 +72,11 @@ def working(text: str) -> AbstractContextManager[object]:
     if not console.is_terminal:
         say(f"{text} ...")
     return console.status(f"{text} ...")
+
+
+def _tame(text: str) -> str:
+    """The text without what moves a terminal's cursor, changes its title or reads from it: prompts are data."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 def _cell(value: object) -> str:

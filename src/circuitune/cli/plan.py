@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -13,6 +13,7 @@ from circuitune.core.errors import InputError
 if TYPE_CHECKING:
     from circuitune.adapters.allocation import RankPlan
     from circuitune.adapters.modules import Model
+    from circuitune.circuits.scores import EdgeScores
     from circuitune.tasks.chat import ChatTokenizer
 
 DEFAULT = "circuit_plan.json"
@@ -65,6 +66,7 @@ def plan(
     allocator: Literal["two-level", "proportional", "water-filling"] = "two-level",
     budget: int | None = None,
     modules: bool = False,
+    unite: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, show_default=False)] = (),
     gate: Literal["warn", "uniform", "off"] = "warn",
     out: Path = Path(DEFAULT),
     json: bool = False,
@@ -81,6 +83,8 @@ def plan(
       circuitune plan base/scores.safetensors tuned/scores.safetensors --rule normalised --gate uniform
       circuitune plan base/scores.safetensors tuned/scores.safetensors --modules --allocator water-filling
       --budget 500000
+      circuitune plan sums/before.safetensors sums/after.safetensors --unite products/before.safetensors
+      products/after.safetensors          (for a task that takes both)
 
     Parameters
     ----------
@@ -106,6 +110,8 @@ def plan(
     modules: bool
         Rank every linear module by itself: an edge counts for the modules at both of its ends. With --dataset see
         --by.
+    unite: tuple[Path, ...]
+        Scores of other steps of a composed task, united with BEFORE (and AFTER): of each step as many files.
     gate: str
         Where the choice is unstable or no more than chance: warn, or plan the same size uniform; off: do not look.
         Needs scores of every pair (discover --per-example).
@@ -120,7 +126,8 @@ def plan(
         raise InputError(f"--out {out} is a folder; name the file to write, such as {out / DEFAULT}.")
     levels = {"rank": rank, "critical_rank": critical_rank, "critical_layers": critical_layers}
     _require_one_source(before, data)
-    _require_used(data, {**levels, "rule": rule}, budget, modules)
+    _require_used(data, {**levels, "rule": rule, "unite": unite or None}, budget, modules)
+    _require_levels(levels, allocator, budget)
     common: dict[str, Any] = {"allocator": allocator, "budget": budget, "modules": modules, "gate": gate}
     facts: dict[str, Any] = {}
     if data.dataset is not None:
@@ -130,7 +137,8 @@ def plan(
     else:
         assert before is not None
         chosen = {name: LEVELS[name] if level is None else level for name, level in levels.items()}
-        made, loaded = _from_scores(before, after, model, loading, {**chosen, "rule": rule, **common})
+        scores = _read_scores(before, after, unite)
+        made, loaded = _from_scores(scores, model, loading, {**chosen, "rule": rule, **common})
         ensure_writable_folder(out.parent)
     made = replace(made, provenance={**made.provenance, "model": model})
     made.save(out)
@@ -145,7 +153,7 @@ def _require_one_source(before: Path | None, data: DataOptions) -> None:
 def _require_used(data: DataOptions, others: dict[str, Any], budget: int | None, modules: bool) -> None:
     """InputError for an option that would change nothing."""
     if data.dataset is not None:
-        unused = [name for name in ("rank", "critical_rank", "rule") if others[name] is not None]
+        unused = [name for name in ("rank", "critical_rank", "rule", "unite") if others[name] is not None]
         fix = "belongs to plans from scores; with --dataset give --budget."
     else:
         given, default = asdict(data), asdict(NO_DATA)
@@ -159,14 +167,37 @@ def _require_used(data: DataOptions, others: dict[str, Any], budget: int | None,
         raise InputError("--by layers and --modules contradict each other; give one of the two.")
 
 
-def _from_scores(
-    before: Path, after: Path | None, model: str, loading: ModelOptions, options: dict[str, Any]
-) -> "tuple[RankPlan, Model]":
-    """The plan from saved scores, and the model it is for."""
-    from circuitune.adapters.allocation import rank_plan
-    from circuitune.circuits.scores import EdgeScores
+def _require_levels(levels: dict[str, int | None], allocator: str, budget: int | None) -> None:
+    """InputError for a level that an allocator with a budget would not look at."""
+    given = [name for name, level in levels.items() if level is not None]
+    if given and budget is not None and allocator != "two-level":
+        raise InputError(
+            f"With --budget, --allocator {allocator} has no levels; leave out --{given[0].replace('_', '-')}, "
+            "or take --allocator two-level."
+        )
 
-    scores = EdgeScores.load(before), EdgeScores.load(after) if after is not None else None
+
+def _read_scores(before: Path, after: Path | None, unite: tuple[Path, ...]) -> "list[EdgeScores]":
+    """The map before, and after if there is one; those of several steps united."""
+    from circuitune.circuits.scores import EdgeScores
+    from circuitune.dynamics.composition import union_scores
+
+    own = [before] if after is None else [before, after]
+    if len(unite) % len(own):
+        raise InputError(
+            f"--unite has {len(unite)} files; of each step give {'BEFORE and AFTER' if after else 'BEFORE alone'}, "
+            "as of the first."
+        )
+    sides = [[EdgeScores.load(path) for path in (first, *unite[at :: len(own)])] for at, first in enumerate(own)]
+    return [union_scores(maps) if unite else maps[0] for maps in sides]
+
+
+def _from_scores(
+    scores: "list[EdgeScores]", model: str, loading: ModelOptions, options: dict[str, Any]
+) -> "tuple[RankPlan, Model]":
+    """The plan from scores before (and after), and the model it is for."""
+    from circuitune.adapters.allocation import rank_plan
+
     loaded, _ = load_model(model, loading)
     return rank_plan(*scores, model=loaded, **options), loaded
 
@@ -226,7 +257,7 @@ def _report(
     show(table([unit, "rank", "importance"], [list(row.values()) for row in rows]))
     if made.critical_layers:
         layers = ", ".join(map(str, made.critical_layers))
-        show(f"Critical layers, most important first: {layers} (rule {made.provenance['rule']}).")
+        show(f"Critical layers, most important first: {layers} (rule {_rule(str(made.provenance['rule']))}).")
     planned = "" if budget is None else f"Budget {budget:,}: "
     show(f"{planned}{made.count:,} trainable parameters, {made.count / (base + made.count):.4%} of the whole.")
     if made.gate is not None:
@@ -236,6 +267,13 @@ def _report(
         show(f"Scores: {facts['scores']}")
     rows = "" if facts else " --dataset sft.jsonl"
     show(f"Plan: {out} (for your trainer: circuitune export {out} --for trl{rows} --out train_trl.py)")
+
+
+def _rule(name: str) -> str:
+    """A rule of importance with what it counts."""
+    from circuitune.dynamics.layers import RULES
+
+    return f"{name}: {RULES[name].said}" if name in RULES else name
 
 
 def _ranks(made: "RankPlan", model: "Model") -> tuple[str, list[dict[str, Any]]]:

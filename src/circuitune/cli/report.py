@@ -47,18 +47,19 @@ def draw_figures(
     """Draw the figures of a run, or of saved circuits and scores, for a paper: PNG, SVG and PDF, and their captions.
 
     Of a run: the circuit before and after, faithfulness, robustness, change between checkpoints and against chance,
-    change per layer, overlaps and the table of methods, as far as the run has them. It needs pip install
-    'circuitune[plot]'.
+    change per layer, overlaps and the table of methods, as far as the run has them. Of a study's results: what every
+    hypothesis came to on every task. It needs pip install 'circuitune[plot]'.
 
     Examples:
       circuitune report figures runs/nano-add_sub
       circuitune report figures runs/nano-add_sub --out paper --format pdf
+      circuitune report figures docs/studies/dynamics --out figures
       circuitune report figures base/circuit.safetensors tuned/circuit.safetensors --out paper
 
     Parameters
     ----------
     source: Path
-        A run folder, or a circuit or scores file; scores are cut to their strongest 5 %.
+        A run folder, a study's results, or a circuit or scores file; scores are cut to their strongest 5 %.
     after: Path
         Another circuit or scores file of the same kind of model, to draw beside the first.
     out: Path

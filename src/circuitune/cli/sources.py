@@ -30,6 +30,8 @@ class ModelOptions:
     "Type of its weights; by default as stored, but half precision on the CPU becomes float32."
     trust_remote_code: bool = False
     "Run the Python code that the model's folder or repository brings; only for models you trust."
+    pickled_weights: bool = False
+    "Read weights in PyTorch's pickled form (.bin), tensors alone, where there are no safetensors."
 
 
 LOADED = ModelOptions()
@@ -60,7 +62,7 @@ class PairOptions:
 
 def parameters(settings: tuple[str, ...]) -> dict[str, Any]:
     """``("limit=300",)`` as ``{"limit": 300}``; InputError where one has no equals sign."""
-    import yaml
+    from circuitune.core.parsing import parse_yaml
 
     parsed: dict[str, Any] = {}
     for setting in settings:
@@ -68,9 +70,9 @@ def parameters(settings: tuple[str, ...]) -> dict[str, Any]:
         if not equals or not name:
             raise InputError(f"--set {setting} is not NAME=VALUE; write for example --set limit=300.")
         try:
-            parsed[name] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
-            raise InputError(f"--set {setting}: the value cannot be read; quote it.") from error
+            parsed[name] = parse_yaml(value)
+        except ValueError as error:
+            raise InputError(f"--set {name}: the value cannot be read ({error}); quote it.") from error
     return parsed
 
 

@@ -1,7 +1,10 @@
 """``circuitune sweep``: all runs of a study, and the registered verdict on each claim."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from circuitune.cli.output import say, show, table
 from circuitune.cli.places import LATER, PLACE, Place, at_a_time
@@ -14,13 +17,43 @@ if TYPE_CHECKING:
     from circuitune.experiments.study import Part, Study
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Rehearsal:
+    """How a rehearsal differs from what is registered."""
+
+    model: str | None = None
+    "Rehearse the study with another model: a folder, the name of one on the hub, or nano."
+    rehearse: Path | None = None
+    "Rehearse it with the recipe fields of this YAML file in every run, such as fewer rows and seeds."
+
+    def changes(self) -> dict[str, Any] | None:
+        """Of recipe fields; None where nothing is rehearsed."""
+        from circuitune.experiments.recipe import anchored, parsed, read_text
+
+        if self.model is None and self.rehearse is None:
+            return None
+        changes: dict[str, Any] = {}
+        if self.rehearse is not None:
+            what = f"--rehearse {self.rehearse}"
+            text = read_text(self.rehearse, what, "give a YAML file of recipe fields")
+            changes = anchored(parsed(text, what), self.rehearse.parent)
+        return changes if self.model is None else {**changes, "model": self.model, "revision": None}
+
+
+REGISTERED = Rehearsal()
+
+
 def sweep(
     study: Path,
     /,
     *,
     out: Path | None = None,
+    only: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = (),
+    rehearsal: Rehearsal = REGISTERED,
     place: Place = PLACE,
     dry_run: bool = False,
+    teraflops: float | None = None,
     export: Path | None = None,
 ) -> None:
     """Do all runs of a study and say what becomes of each claim that was registered beforehand.
@@ -29,8 +62,15 @@ def sweep(
     own, with a report. With --engine slurm it leaves the jobs of all runs in the queue; called again when they are
     done, it makes tables, reports and verdicts.
 
+    A rehearsal (--model, --rehearse) does the same runs otherwise than registered; it says that its verdicts do not
+    count, and is not exported.
+
     Examples:
       circuitune sweep studies/dynamics.yaml --dry-run
+      circuitune sweep studies/paper/pythia-1.4b-corrected.yaml --dry-run --teraflops 40
+      circuitune sweep studies/paper/pythia-1.4b-corrected.yaml --only add_sub
+      circuitune sweep studies/paper/pythia-1.4b-corrected.yaml --model my-tiny-model
+      --rehearse studies/paper/rehearsal.yaml
       circuitune sweep studies/dynamics.yaml --export docs/studies/dynamics
 
     Parameters
@@ -38,9 +78,15 @@ def sweep(
     study: Path
         A study file (YAML): a recipe, a list of runs, and a registration.
     out: Path
-        The folder of the study; runs/NAME by default. On a cluster all its machines must reach it.
+        The folder of the study; runs/NAME by default, of a rehearsal runs/NAME-rehearsal. On a cluster all its
+        machines must reach it.
+    only: tuple[str, ...]
+        Names of the runs to do; all by default.
     dry_run: bool
-        Say what would be done, how long it takes and what the finished runs show; write nothing.
+        Say what would be done, how long it takes and what the finished runs show; write nothing. Of a study that
+        gives its model's shape: jobs, peak memory and GPU hours, without reading the model.
+    teraflops: float
+        With such a dry run: 1e12 operations that the GPU does in a second, in place of an assumption.
     export: Path
         Also copy the verdicts and the small tables to this folder, and of a contest every job as it ends: where the
         folder of the study is gone, the sweep goes on from there.
@@ -52,8 +98,17 @@ def sweep(
         raise InputError("Choose either --dry-run, which writes nothing, or --export.")
     if export is not None and export.exists() and not export.is_dir():
         raise InputError(f"--export {export} is a file; give a folder.")
-    read = load_study(study)
-    folder = out or Path("runs") / read.name
+    read = load_study(study, rehearsal.changes(), only)
+    if read.rehearsed and export is not None:
+        raise InputError("A rehearsal is not exported, since its verdicts do not count; leave out --export.")
+    if dry_run and read.shape is not None:
+        show(_by_shape(read, rehearsal.model, teraflops))
+        return
+    if teraflops is not None:
+        raise InputError("--teraflops belongs to --dry-run of a study that gives its model's shape; leave it out.")
+    if read.shape is not None and rehearsal.model is None:
+        _require_shape(read)
+    folder = out or Path("runs") / (f"{read.name}-rehearsal" if read.rehearsed else read.name)
     say("Reading the model and the pairs of all runs ...")
     parts = prepare(read, folder, here=place.here)
     foreseen = _foreseen(parts, engine.at_once)
@@ -63,6 +118,46 @@ def sweep(
         return
     say(foreseen)
     _show(read, _do(read, parts, folder, engine, export))
+
+
+def _by_shape(study: "Study", model: str | None, teraflops: float | None) -> str:
+    """Jobs, memory and GPU hours of every run, from the shape in the study file or another model's configuration."""
+    from circuitune.experiments.scale import TERAFLOPS, config_from, config_of, need, outline
+
+    if teraflops is not None and teraflops <= 0:
+        raise InputError(f"--teraflops {teraflops:g}: give a number above 0.")
+    assert study.shape is not None
+    empty = outline(config_from(study.shape) if model is None else config_of(model))
+    rows: list[list[object]] = []
+    rates: set[float] = set()
+    whole = 0.0
+    for name, recipe in study.recipes.items():
+        taken = need(recipe, empty)
+        rate = teraflops or TERAFLOPS[recipe.dtype or "float32"]
+        rates.add(rate)
+        whole += taken.hours(rate)
+        rows.append([name, taken.jobs, f"{taken.memory / 2**30:.1f}", f"{taken.hours(rate):.2f}"])
+    total = sum(int(str(row[1])) for row in rows)
+    return "\n".join(
+        [
+            table(["run", "jobs", "peak memory (GiB)", "GPU hours"], rows),
+            f"{total} jobs, about {whole:.1f} GPU hours, done or not; {empty.parameters:,} parameters, "
+            f"{empty.graph.edges:,} edges.",
+            f"Assumed: {', '.join(f'{rate:g}' for rate in sorted(rates))} x 1e12 operations a second (--teraflops); "
+            "2 operations per parameter and token forward, 4 backward; every word, number and sign a token; no row "
+            "left out. No weights were read.",
+            *([f"A rehearsal: {study.rehearsed}."] if study.rehearsed else []),
+        ]
+    )
+
+
+def _require_shape(study: "Study") -> None:
+    """InputError where the model is not of the shape that the study says."""
+    from circuitune.experiments.scale import require_shape
+
+    assert study.shape is not None
+    for name, revision in {(recipe.model, recipe.revision) for recipe in study.recipes.values()}:
+        require_shape(study.shape, name, revision)
 
 
 def _do(
@@ -80,7 +175,8 @@ def _do(
     for number, part in enumerate(parts, start=1):
         say(f"Run {part.name} ({number} of {len(parts)}) in {part.folder} ...")
         ledger = exported / part.name / LEDGER if exported and part.frozen.recipe.contest else None
-        run = conduct(part.frozen, part.folder, engine, _watch(part, engine.at_once, ledger), ledger)
+        watch = _watch(part, engine.at_once, ledger)
+        run = conduct(part.frozen, part.folder, engine, watch, ledger=ledger, surveyed=(part.jobs, part.size))
         if isinstance(run, Pending):
             show(f"{part.name}: {run.sentence} {LATER}")
             continue

@@ -2,10 +2,12 @@
 
 Equal rows give equal bytes on every machine: floats are written by ``repr`` (the shortest text that reads
 back as the same number), booleans as ``true`` and ``false``, None as an empty cell, lines end in a single
-line feed.
+line feed. A text that a spreadsheet would take for a formula stands behind an apostrophe, as spreadsheets have it;
+reading takes that away again.
 """
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +18,12 @@ from circuitune.core.atomic import write_text
 from circuitune.core.errors import InputError
 
 R = TypeVar("R", bound=BaseModel)
+
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""How a text begins that a spreadsheet runs (also in full width), or that stands behind an apostrophe for that.
+
+The page's own export (``web/src/csv.ts``) has the same rule.
+"""
 
 
 def write_rows(path: Path, rows: Sequence[R], model: type[R]) -> None:
@@ -42,7 +50,7 @@ def _row(path: Path, number: int, line: list[str], columns: list[str], model: ty
     if len(line) != len(columns):
         raise InputError(f"{path}, line {number}, has {len(line)} cells, not {len(columns)}; write it again.")
     cells = {
-        column: None if cell == "" and model.model_fields[column].annotation is not str else cell
+        column: _text(cell) if model.model_fields[column].annotation is str else cell or None
         for column, cell in zip(columns, line, strict=True)
     }
     try:
@@ -59,7 +67,14 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, str):
+        return f"'{value}" if _FORMULA.match(value) else value
     return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _text(cell: str) -> str:
+    """The text that `_cell` wrote."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def _quoted(cell: str) -> str:

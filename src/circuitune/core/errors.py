@@ -1,11 +1,24 @@
 """The two ways a request can fail, each with its exit code."""
 
+import re
 
-class InputError(Exception):
+MOST = 2000
+"""Characters of a sentence; what a file put into it may be of any length."""
+
+
+class _SentenceError(Exception):
+    """One line of text, in which nothing that a file says moves the cursor of a terminal."""
+
+    def __init__(self, message: str) -> None:
+        plain = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", message)
+        super().__init__(plain if len(plain) <= MOST else f"{plain[: MOST - 3]}...")
+
+
+class InputError(_SentenceError):
     """The request or its input is wrong: one sentence that names the file, row or option, and the fix. Exit 2."""
 
 
-class MachineError(Exception):
+class MachineError(_SentenceError):
     """The machine failed the request (disk, memory, NaN): one sentence that names the place. Exit 1."""
 
 

@@ -4,13 +4,14 @@ The number is raised when an older version would misread a folder. A folder with
 was one and has format 1.
 """
 
-import json
 from pathlib import Path
+from typing import cast
 
 from pydantic import Field
 
 from circuitune.core.atomic import write_json
 from circuitune.core.errors import InputError
+from circuitune.core.parsing import parse_json
 from circuitune.core.records import Record, read_record
 
 RUN = "run.json"
@@ -37,9 +38,9 @@ def require_readable(folder: Path) -> None:
     if not path.is_file():
         return
     try:
-        written = json.loads(path.read_bytes())
-        number, version = int(written["format"]), str(written["circuitune"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        written = cast(dict[str, object], parse_json(path.read_bytes()))
+        number, version = int(str(written["format"])), str(written["circuitune"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is damaged, so the format of the run is not known; restore it, or remove it if this version "
             "made the run."

@@ -7,7 +7,7 @@ manifests.
 import hashlib
 import json
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from circuitune.core.atomic import flush, remove_partial_files, write_json
 from circuitune.core.errors import InputError
@@ -61,7 +61,7 @@ def is_complete(folder: Path) -> bool:
         record = read_record(folder / COMPLETE, CompleteRecord)
     except InputError:
         return False
-    return all(_size(folder / name) == file.bytes for name, file in record.files.items())
+    return all(_is_own(name) and _size(folder / name) == file.bytes for name, file in record.files.items())
 
 
 def verify(folder: Path, only: str | None = None) -> list[str]:
@@ -73,6 +73,9 @@ def verify(folder: Path, only: str | None = None) -> list[str]:
         record = read_record(folder / COMPLETE, CompleteRecord)
     except InputError as error:
         return [str(error)]
+    foreign = next((name for name in record.files if not _is_own(name)), None)
+    if foreign is not None:
+        return [f"{folder / COMPLETE} names {foreign[:200]}, which is not in its folder."]
     if only is not None and only not in record.files:
         return [f"{folder / only} is not listed in {COMPLETE}."]
     listed = record.files.items() if only is None else [(only, record.files[only])]
@@ -80,8 +83,16 @@ def verify(folder: Path, only: str | None = None) -> list[str]:
     return [problem for problem in problems if problem]
 
 
+def _is_own(name: str) -> bool:
+    """Whether the name leads to a place below the folder; such names are written by `complete` alone."""
+    return not {"..", "/", "//"} & {*PurePosixPath(name).parts} and "\0" not in name
+
+
 def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:  # a name that is too long, or a folder that cannot be looked into
+        return None
 
 
 def _problem(path: Path, expected: FileRecord) -> str | None:

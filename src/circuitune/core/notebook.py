@@ -1,4 +1,4 @@
-"""How a value shows itself in a notebook: a short table in HTML, and a pandas frame where pandas is installed."""
+"""How a value shows itself: a line at a prompt, a short table in HTML, a pandas frame (an extra)."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -37,6 +37,11 @@ def card(
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if header else ""
     rest = f"<div>and {more:,} more</div>" if more > 0 else ""
     return f"<div><strong>{escape(title)}</strong>{lines}{table}{rest}</div>"
+
+
+def line(title: str, facts: Sequence[str]) -> str:
+    """What a prompt shows of a value too large to print: its kind and the facts about it; empty ones are left out."""
+    return f"<{title}: {'; '.join(fact for fact in facts if fact)}>"
 
 
 def _cell(value: object) -> str:

@@ -4,17 +4,19 @@ All are frozen, refuse fields they do not know and refuse NaN and infinities. A 
 model's fields, in order. In a row an empty cell stands for ``None``; no row model has an optional string.
 """
 
-import json
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Annotated, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from circuitune.core.errors import InputError
+from circuitune.core.parsing import parse_json
 
 Kind = Literal["node", "edge"]
 Side = Literal["source", "destination"]
 ComparisonRole = Literal["change", "null"]
+MOST_RANK = 65536
+"""Above the width of any model: a plan of one line must not ask for any amount of memory."""
 
 
 class Record(BaseModel):
@@ -315,11 +317,11 @@ class RankPlanRecord(Record):
     """
 
     format: Literal[1] = 1
-    ranks: dict[str, int]
+    ranks: dict[str, Annotated[int, Field(le=MOST_RANK)]]
     alpha_over_rank: float
     critical_layers: list[int]
-    rank: int | None
-    critical_rank: int | None
+    rank: Annotated[int, Field(le=MOST_RANK)] | None
+    critical_rank: Annotated[int, Field(le=MOST_RANK)] | None
     parameters: int
     importance: ImportanceRecord | None
     provenance: dict[str, str | int | float]
@@ -393,10 +395,10 @@ def read_record(path: Path, model: type[R]) -> R:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({_reason(error)}); check the path.") from error
     try:
-        value = json.loads(text)
+        value = parse_json(text)
         _require_known_format(path, value, model)
         return model.model_validate(value)
-    except (ValidationError, ValueError, RecursionError) as error:
+    except ValueError as error:  # pydantic's too
         raise InputError(
             f"{path} is not a {model.__name__} ({_reason(error)}); make it again with circuitune."
         ) from error

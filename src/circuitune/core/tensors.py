@@ -6,7 +6,6 @@ never unpickles.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +18,7 @@ from torch import Tensor
 from circuitune.core.atomic import write_bytes
 from circuitune.core.errors import InputError, MachineError
 from circuitune.core.manifest import canonical_json
+from circuitune.core.parsing import parse_json
 
 KEY = "circuitune"
 """The one entry of the safetensors metadata."""
@@ -53,16 +53,16 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         tensors = safetensors.torch.load(data)
         text = _stored_text(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InputError(f"{path} is not a whole safetensors file; make it again.") from error
     if text is None:
         raise InputError(f"{path} was not written by circuitune; give a file saved by it.")
     try:
-        metadata = cast(dict[str, Any], json.loads(text)["metadata"])
+        metadata: dict[str, Any] = cast(dict[str, Any], parse_json(text))["metadata"]
         intact = text == _text(metadata, tensors)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is damaged: its metadata cannot be read; make it again.") from error
-    if not intact:
+    if not intact or type(metadata) is not dict:
         raise InputError(f"{path} is damaged: its content does not match its checksum; make it again.")
     return tensors, metadata
 
@@ -80,5 +80,5 @@ def _text(metadata: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
 def _stored_text(data: bytes) -> str | None:
     """Our entry of the header: 8 bytes of length (little-endian), then JSON with ``__metadata__``."""
     length = int.from_bytes(data[:8], "little")
-    header: dict[str, Any] = json.loads(data[8 : 8 + length])
+    header = cast(dict[str, Any], parse_json(data[8 : 8 + length]))
     return header.get("__metadata__", {}).get(KEY)

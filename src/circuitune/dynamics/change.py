@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from circuitune.circuits.graph import require_same_graph
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.errors import InputError
-from circuitune.core.notebook import frame
+from circuitune.core.notebook import frame, line
 from circuitune.core.records import ChangeRow, ComparisonRole, Kind, TransitionRow
 from circuitune.dynamics import showing
 from circuitune.dynamics.layers import (
@@ -84,6 +84,9 @@ class Change:
     nodes: SetChange
     layers: tuple[LayerChange, ...]
     edges_at_changed_nodes: int
+
+    def __repr__(self) -> str:
+        return line("Change", showing.change_facts(self))
 
     def _repr_html_(self) -> str:
         return showing.change_html(self)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.errors import InputError
-from circuitune.core.notebook import frame
+from circuitune.core.notebook import frame, line
 from circuitune.core.statistics import Interval, Undefined
 from circuitune.dynamics import showing
 from circuitune.dynamics.bootstrap import (
@@ -154,6 +154,11 @@ class Comparison:
             f"The circuit {side} is {'unstable' if found.unstable else 'stable'}: from resampled pairs its "
             f"mean Jaccard with itself is {found.mean:.3g} (unstable is below {STABLE})."
             for side, found in sides.items()
+        )
+
+    def __repr__(self) -> str:
+        return line(
+            "Comparison", showing.change_facts(self.change) + [verdict.sentence for verdict in self.verdicts.values()]
         )
 
     def _repr_html_(self) -> str:

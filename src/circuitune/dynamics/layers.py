@@ -225,22 +225,29 @@ class Rule:
 
     Attributes:
         weight: what is counted of every edge.
+        said: the same in words, with the ends.
         ends: the ends of an edge whose layers get it.
         alone: whether it looks at one of the two maps only, so at no change.
     """
 
     weight: Callable[[EdgeScores, EdgeScores], Float[Tensor, "S R"]]
+    said: str
     ends: tuple[Side, ...] = ("source",)
     alone: bool = False
 
 
 RULES: Mapping[str, Rule] = {
-    "released": Rule(_difference),
-    "normalised": Rule(lambda before, after: (unit(after) - unit(before)).abs()),
-    "destination": Rule(_difference, ("destination",)),
-    "both": Rule(_difference, ("source", "destination")),
-    "count": Rule(_changed),
-    "before": Rule(lambda before, after: before.values.abs(), alone=True),
-    "after": Rule(lambda before, after: after.values.abs(), alone=True),
+    "released": Rule(_difference, "change of score of all edges that leave the layer"),
+    "normalised": Rule(
+        lambda before, after: (unit(after) - unit(before)).abs(),
+        "change of all edges that leave the layer, each map scaled to unit mass",
+    ),
+    "destination": Rule(_difference, "change of score of all edges that enter the layer", ("destination",)),
+    "both": Rule(_difference, "change of score of all edges at the layer", ("source", "destination")),
+    "count": Rule(_changed, "edges that leave the layer and enter or leave the circuit"),
+    "before": Rule(lambda before, after: before.values.abs(), "scores of all edges that leave the layer", alone=True),
+    "after": Rule(
+        lambda before, after: after.values.abs(), "scores, after, of all edges that leave the layer", alone=True
+    ),
 }
 """The rules of `layer_importance` by name."""

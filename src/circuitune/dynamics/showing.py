@@ -20,6 +20,14 @@ def change_html(change: "Change") -> str:
     return card("Change", [], _COUNTS, [_counts("edges", change.edges), _counts("nodes", change.nodes)])
 
 
+def change_facts(change: "Change") -> list[str]:
+    """What of edges and nodes is added, removed and kept."""
+    return [
+        f"{name} {part.before:,} to {part.after:,}, {len(part.added):,} added, {len(part.removed):,} removed"
+        for name, part in (("edges", change.edges), ("nodes", change.nodes))
+    ]
+
+
 def _counts(name: str, part: "SetChange") -> list[object]:
     rate = None if part.rate is None else f"{part.rate:.0%}"
     counts = [part.before, part.after, len(part.added), len(part.removed), len(part.kept)]

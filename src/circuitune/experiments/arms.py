@@ -46,14 +46,15 @@ WAYS: Mapping[Arm, Way] = {
     "eva": Way("matched", "eva"),
     "truncated": Way("matched", "truncated"),
     "full": Way("none", "full"),
+    "union": Way("union"),
 }
 
-CIRCUITS: Mapping[Source, int] = {"circuit": 2, "bottom": 2, "modules": 2, "base": 1, "after": 1}
-"""Attributions that a source of ranks costs."""
-COUNTED: frozenset[Source] = frozenset({*CIRCUITS, "matched", "mlp"})
+CIRCUITS: Mapping[Source, int] = {"circuit": 2, "bottom": 2, "modules": 2, "base": 1, "after": 1, "union": 2}
+"""Attributions that a source of ranks costs (the union: of every part)."""
+COUNTED: frozenset[Source] = frozenset({"circuit", "bottom", "modules", "base", "after", "matched", "mlp"})
 """Sources that read CircuitLoRA's circuits: for the ranks, or for how many parameters its plan has."""
-TUNED: frozenset[Source] = frozenset({"circuit", "bottom", "modules", "after", "weights"})
-"""Sources that cost a phase 1."""
+TUNED: frozenset[Source] = frozenset({"circuit", "bottom", "modules", "after", "weights", "union"})
+"""Sources that cost a phase 1 (the union: one on every part)."""
 
 
 @dataclass(frozen=True)

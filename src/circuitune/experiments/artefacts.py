@@ -1,5 +1,6 @@
 """What jobs and tables share: where artefacts lie, what they are called, and how models and pairs are read."""
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from circuitune.experiments.specs import (
 )
 from circuitune.experiments.store import JobFolder
 from circuitune.models.encoding import EncodedPairs, encode
-from circuitune.models.loading import peft_quiet
+from circuitune.models.loading import with_adapter
 from circuitune.tasks.pairs import PairSet
 
 PLAN = "circuit_plan.json"
@@ -42,7 +43,8 @@ def row_label(spec: TrainSpec | DiscoverSpec | AnalyseSpec | RobustnessSpec | Co
     """The name of a fine-tuning in the tables, such as ``tune seed 0`` or ``random 2 seed 0``."""
     draw = f" {spec.ranks.draw}" if isinstance(spec, TrainSpec) and spec.arm == "random" else ""
     rate = f" rate {spec.training.learning_rate:g}" if isinstance(spec, TrainSpec) and tries(spec) else ""
-    return f"{spec.arm}{draw} seed {spec.seed}{rate}"
+    part = f" {spec.part}" if isinstance(spec, TrainSpec | DiscoverSpec) and spec.part else ""
+    return f"{spec.arm}{part}{draw} seed {spec.seed}{rate}"
 
 
 def step_of(path: Path) -> int:
@@ -51,8 +53,17 @@ def step_of(path: Path) -> int:
 
 
 def by_step(folder: Path) -> list[Path]:
-    """What a folder of checkpoints, scores or circuits holds, in the order of training."""
-    return sorted(folder.glob("step-*"), key=step_of)
+    """What a folder of checkpoints, scores or circuits holds, in the order of training.
+
+    Raises:
+        InputError: it is not there, or holds something else as well.
+    """
+    found = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+    foreign = [path for path in found if not re.fullmatch(r"step-\d{1,12}", path.stem)]
+    if foreign or not found:
+        what = f"holds {foreign[0].name}, which is of no step" if foreign else "holds nothing"
+        raise InputError(f"{folder} {what}; restore it, or remove its job's folder and run the recipe again.")
+    return sorted(found, key=step_of)
 
 
 def load(job: JobFolder, spec: JobSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -121,8 +132,7 @@ def _opened(base: PreTrainedModel, checkpoint: Path) -> Generator[Model]:
     if not (checkpoint / "adapter_config.json").is_file():
         yield load_whole(str(checkpoint), device=base.device, dtype=base.dtype)[0]
         return
-    with peft_quiet():
-        model = PeftModel.from_pretrained(base, checkpoint)  # pyright: ignore[reportUnknownMemberType]
+    model = with_adapter(base, checkpoint)
     try:
         yield model.eval()
     finally:

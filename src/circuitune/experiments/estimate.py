@@ -15,17 +15,17 @@ from circuitune.experiments.specs import (
     folder_name,
 )
 
-START = 8.0
-"""Seconds until a worker has imported everything and loaded a small model."""
-FORWARD = 1.5e-10
+START = 2.0
+"""Seconds until a worker has loaded a small model and its pairs; what it imports, it imports once."""
+FORWARD = 4e-11
 """Seconds per parameter and token of one forward pass on one thread."""
 PROCESS = 2 << 30
 """Bytes of a worker with everything imported, its pairs, and the batches it chooses by their size."""
 TRAINED = 16
 """Bytes per parameter of full fine-tuning in float32: weights, gradients and two moments."""
-RESAMPLED = 0.1
+RESAMPLED = 0.04
 """Seconds for everything that is cut again from one resample of the pairs."""
-ROW = 1e-3
+ROW = 6e-4
 """Seconds of overhead per trained row: batches, optimizer, callbacks."""
 
 
@@ -40,20 +40,29 @@ class Size:
 
 def weight(spec: JobSpec, specs: Sequence[JobSpec], size: Size) -> float:
     """Seconds that a job takes on one thread; ``specs`` are all jobs of the run."""
-    if isinstance(spec, PairsSpec):
-        return START
-    passed = FORWARD * size.parameters * size.tokens
+    seconds = START + FORWARD * size.parameters * size.tokens * passes(spec, specs, size.rows)
     if isinstance(spec, TrainSpec):
-        return START + spec.training.epochs * size.rows * (3 * passed + ROW)
+        seconds += spec.training.epochs * size.rows * ROW
     if isinstance(spec, AnalyseSpec):
-        return START + passed * _analysis_passes(spec) + RESAMPLED * spec.analysis.resamples
+        seconds += RESAMPLED * spec.analysis.resamples
+    return seconds
+
+
+def passes(spec: JobSpec, specs: Sequence[JobSpec], rows: int) -> int:
+    """Forward passes over one prompt that a job costs, a backward pass counted as two; ``rows`` to train on."""
+    if isinstance(spec, PairsSpec):
+        return 0
+    if isinstance(spec, TrainSpec):
+        return 3 * spec.training.epochs * rows
+    if isinstance(spec, AnalyseSpec):
+        return _analysis_passes(spec)
     if isinstance(spec, RobustnessSpec):
-        return START + passed * _robustness_passes(spec)
+        return _robustness_passes(spec)
     if isinstance(spec, ComposeSpec):
-        return START + passed * _composition_passes(spec)
+        return _composition_passes(spec)
     training = next(other for other in specs if folder_name(other) == spec.inputs["training"])
     assert isinstance(training, TrainSpec)
-    return START + (training.training.checkpoints + 1) * passed * _passes(spec.discovery)
+    return (training.training.checkpoints + 1) * _passes(spec.discovery)
 
 
 def _passes(discovery: DiscoveryRecipe) -> int:

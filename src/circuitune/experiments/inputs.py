@@ -25,12 +25,10 @@ from circuitune.experiments.specs import ModelRef
 from circuitune.experiments.store import HASHED, INPUTS, require_input
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.answering import fill_wrong
-from circuitune.models.finite import broken_weight
 from circuitune.models.loading import NANO, NANO_FOLDER, chosen_device, load
 from circuitune.tasks.checks import Checked, check
 from circuitune.tasks.files import read_pairs
 from circuitune.tasks.pairs import PairSet
-from circuitune.tasks.perturb import disjoint_splits, perturbed
 from circuitune.tasks.registry import task
 from circuitune.tasks.splits import Part
 from circuitune.tasks.tokens import prompt_ids
@@ -242,61 +240,14 @@ def metric_for(pairs: PairSet, requested: str) -> str:
     return requested
 
 
-def validate(frozen: Frozen, run: Path) -> Size:
-    """Load the model and the pairs as the jobs will, so that a bad request fails before anything is written.
-
-    ``run`` is the run folder; the user's file is still where the user has it.
-
-    Raises:
-        InputError: whatever is wrong with them, or with the recipe for this model.
-    """
-    recipe = frozen.recipe
-    for data in (recipe.data, *recipe.other_data.values()):
-        if data.file is None:
-            read(data, run)  # an unknown task is found before the model is loaded
-    model, tokenizer = load_whole(recipe.model, revision=recipe.revision)
-    if weight := broken_weight(model):
-        raise InputError(
-            f"{recipe.model}: the weight {weight} holds NaN or infinity; restore the model, or give another."
-        )
-    require_layers(recipe, anatomy_of(model).layers)
-    pairs = _usable(recipe.data, frozen, run, model, tokenizer)
-    for data in recipe.other_data.values():
-        _usable(data, frozen, run, model, tokenizer)
-    _require_robustness(recipe, pairs, tokenizer)
-    rows = len(pairs.split("train"))
-    return _size(size_of(model, pairs, tokenizer), min(rows, recipe.training.rows or rows))
-
-
-def _usable(data: DataRecipe, frozen: Frozen, run: Path, model: Model, tokenizer: PreTrainedTokenizerBase) -> PairSet:
-    """The pairs as a job will have them, from where the user has the file."""
-    original = frozen.files.get(data.file) if data.file is not None else None
-    placed = data.model_copy(update={"file": str(original.resolve())}) if original else data
-    pairs = prepare(placed, run, model, tokenizer).pairs
-    metric_for(pairs, frozen.recipe.discovery.metric)
-    return pairs
-
-
-def _require_robustness(recipe: Recipe, pairs: PairSet, tokenizer: PreTrainedTokenizerBase) -> None:
-    """InputError where the circuit split cannot be resampled, or divided, as far as the recipe asks."""
-    how = recipe.robustness
-    if how is None:
-        return
-    circuit = pairs.split("circuit")
-    disjoint_splits(circuit, how.parts)
-    if how.noise:
-        others = [pairs.split(part) for part in ELSEWHERE]
-        perturbed(circuit.sample(recipe.discovery.pairs), max(how.noise), tokenizer=tokenizer, avoid=others)
-
-
 def recall(frozen: Frozen, pairs: PairsRecord) -> Size:
-    """What `validate` returned when these pairs were made; only the recipe for this model is checked again.
+    """What `Validator.size` returned when these pairs were made; only the recipe for this model is checked again.
 
     Raises:
         InputError: the recipe asks for more critical layers than this model can spare.
     """
     require_layers(frozen.recipe, pairs.size.layers)
-    return _size(pairs.size, pairs.parts["train"])
+    return sized(pairs.size, pairs.parts["train"])
 
 
 def size_of(model: Model, pairs: PairSet, tokenizer: PreTrainedTokenizerBase) -> SizeRecord:
@@ -307,7 +258,8 @@ def size_of(model: Model, pairs: PairSet, tokenizer: PreTrainedTokenizerBase) ->
     )
 
 
-def _size(known: SizeRecord, rows: int) -> Size:
+def sized(known: SizeRecord, rows: int) -> Size:
+    """What the time of a run depends on, whose trainings take so many rows."""
     return Size(parameters=known.parameters, tokens=known.tokens, rows=rows)
 
 

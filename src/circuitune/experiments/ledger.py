@@ -6,7 +6,6 @@ its circuits are done again where a job that is missing needs them.
 """
 
 import gzip
-import json
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from circuitune.core.atomic import write_bytes, write_json, write_text
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import complete
+from circuitune.core.parsing import parse_json
 from circuitune.core.records import Record
 from circuitune.experiments.artefacts import PLAN, TRAINED
 from circuitune.experiments.specs import JobSpec, TrainSpec, folder_name
@@ -22,6 +22,8 @@ from circuitune.experiments.store import SPEC, Run
 LEDGER = "jobs.jsonl.gz"
 KEPT = ("accuracy.csv", PLAN, TRAINED)
 """Files of a fine-tuning that its tables are made of."""
+LARGEST = 2**28
+"""Bytes of a ledger unpacked; a job takes a few thousand, and a small file can stand for any number of them."""
 
 
 class Entry(Record):
@@ -75,9 +77,12 @@ def restore(run: Run, specs: Sequence[JobSpec], path: Path) -> int:
 def read_ledger(path: Path) -> list[Entry]:
     """The jobs of a ledger; InputError where the file is damaged or none of ours."""
     try:
-        lines = gzip.decompress(path.read_bytes()).decode().splitlines()
-        entries = [Entry.model_validate(json.loads(line)) for line in lines]
-    except (OSError, EOFError, ValueError, zlib.error, RecursionError) as error:
+        with gzip.open(path) as file:
+            text = file.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise ValueError("larger than any ledger")
+        entries = [Entry.model_validate(parse_json(line)) for line in text.decode().splitlines()]
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{path} is no ledger of jobs, or is damaged; restore it, or remove it.") from error
     for entry in entries:
         if not set(entry.files) <= set(KEPT):

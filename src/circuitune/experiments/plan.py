@@ -20,6 +20,7 @@ from circuitune.experiments.specs import (
     folder_name,
     pairs_role,
     rate_role,
+    union_role,
 )
 from circuitune.training.methods import MethodName
 
@@ -37,6 +38,8 @@ class Plan:
     compositions: tuple[ComposeSpec, ...]
     phase1: tuple[TrainSpec, ...]
     phase1_circuits: tuple[DiscoverSpec, ...]
+    parts: tuple[TrainSpec, ...]
+    part_circuits: tuple[DiscoverSpec, ...]
     tried: tuple[TrainSpec, ...]
     methods: tuple[TrainSpec, ...]
 
@@ -47,8 +50,10 @@ class Plan:
             self.pairs,
             *self.other_pairs,
             *self.phase1,
+            *self.parts,
             *self.tuning,
             *self.phase1_circuits,
+            *self.part_circuits,
             *self.tried,
             *self.methods,
             *self.tuning_circuits,
@@ -62,12 +67,15 @@ def plan(recipe: Recipe, model: ModelRef) -> Plan:
     """All jobs of a recipe for a model; the same recipe and model always give the same folder names."""
     training = recipe.training
     pairs = _pairs(recipe, model, "pairs", recipe.data, rows=training.rows, test_rows=training.test_rows)
-    others = {name: _pairs(recipe, model, f"pairs-{name}", data) for name, data in recipe.other_data.items()}
+    others = dict(_others(recipe, model))
     tuning = tuple(_tuning(recipe, model, pairs))
     circuits = tuple(_discover(recipe, model, pairs, job) for job in tuning)
     phase1 = tuple(_phase1(recipe, model, pairs))
     phase1_circuits = tuple(_discover(recipe, model, pairs, job) for job in phase1)
-    tried, methods = _contest(recipe, model, pairs, others, phase1, phase1_circuits)
+    parts = tuple(job for name in recipe.united for job in _phase1(recipe, model, others[name], name))
+    part_circuits = tuple(_discover(recipe, model, others[job.part], job) for job in parts)
+    found = _found(phase1, phase1_circuits, part_circuits)
+    tried, methods = _contest(recipe, model, pairs, others, found)
     return Plan(
         pairs=pairs,
         tuning=tuning,
@@ -78,9 +86,30 @@ def plan(recipe: Recipe, model: ModelRef) -> Plan:
         compositions=tuple(_compositions(recipe, model, pairs, others, circuits)),
         phase1=phase1,
         phase1_circuits=phase1_circuits,
+        parts=parts,
+        part_circuits=part_circuits,
         tried=tried,
         methods=methods,
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one seed's ranks may come from: phase 1, the circuits around it, and those of a composed task's parts."""
+
+    phase1: TrainSpec
+    circuits: DiscoverSpec
+    parts: Mapping[str, DiscoverSpec]
+
+
+def _found(
+    phase1: Sequence[TrainSpec], circuits: Sequence[DiscoverSpec], parts: Sequence[DiscoverSpec]
+) -> dict[int, _Found]:
+    """All of these by seed."""
+    return {
+        job.seed: _Found(job, maps, {one.part: one for one in parts if one.seed == job.seed})
+        for job, maps in zip(phase1, circuits, strict=True)
+    }
 
 
 def _with_rate(recipe: Recipe, rate: float) -> Recipe:
@@ -109,6 +138,13 @@ def _pairs(
     )
 
 
+def _others(recipe: Recipe, model: ModelRef) -> Iterator[tuple[str, PairsSpec]]:
+    """The pairs of other tasks by name; parts that are fine-tuned on have as many rows as the run's own task."""
+    for name, data in recipe.other_data.items():
+        rows = recipe.training.rows if name in recipe.united else None
+        yield name, _pairs(recipe, model, f"pairs-{name}", data, rows=rows)
+
+
 def _tuning(recipe: Recipe, model: ModelRef, pairs: PairsSpec) -> Iterator[TrainSpec]:
     """The fine-tunings whose circuits are followed."""
     how = recipe.tuning
@@ -120,16 +156,18 @@ def _tuning(recipe: Recipe, model: ModelRef, pairs: PairsSpec) -> Iterator[Train
         yield _train(own, model, {"pairs": folder_name(pairs)}, "tune", seed, ranks, method=how.method)
 
 
-def _phase1(recipe: Recipe, model: ModelRef, pairs: PairsSpec) -> Iterator[TrainSpec]:
-    """The short fine-tunings whose circuits choose the layers, one per seed of the contest."""
+def _phase1(recipe: Recipe, model: ModelRef, pairs: PairsSpec, part: str = "") -> Iterator[TrainSpec]:
+    """The short fine-tunings whose circuits choose the layers, one per seed of the contest; of a part by its name."""
     contest = recipe.contest
     if contest is None:
         return
     ranks = RankSpec(kind="uniform", rank=contest.phase1_rank)
     training = recipe.training.model_copy(update={"epochs": contest.phase1_epochs})
     short = recipe.model_copy(update={"training": training})
+    name = f"phase1-{part}" if part else None
     for seed in (*contest.tried_seeds, *contest.seeds):
-        yield _train(short, model, {"pairs": folder_name(pairs)}, "phase1", seed, ranks)
+        job = _train(short, model, {"pairs": folder_name(pairs)}, "phase1", seed, ranks, name=name)
+        yield job.model_copy(update={"part": part})
 
 
 def _contest(
@@ -137,14 +175,12 @@ def _contest(
     model: ModelRef,
     pairs: PairsSpec,
     others: Mapping[str, PairsSpec],
-    phase1: Sequence[TrainSpec],
-    circuits: Sequence[DiscoverSpec],
+    found: Mapping[int, _Found],
 ) -> tuple[tuple[TrainSpec, ...], tuple[TrainSpec, ...]]:
     """The jobs that try learning rates, then those whose accuracy on the test split counts."""
     contest = recipe.contest
     if contest is None:
         return (), ()
-    found = {job.seed: (job, maps) for job, maps in zip(phase1, circuits, strict=True)}
     tried: list[TrainSpec] = []
     methods: list[TrainSpec] = []
     for entry in entries(contest):
@@ -152,7 +188,7 @@ def _contest(
         rates = {rate_role(job.training.learning_rate, job.seed): folder_name(job) for job in own}
         named = {pairs_role(name): folder_name(others[name]) for name in contest.kept}
         for seed in contest.seeds:
-            inputs = {**_inputs(pairs, entry, *found[seed], methods), **rates, **named}
+            inputs = {**_inputs(pairs, entry, found[seed], methods), **rates, **named}
             job = _train(
                 recipe, model, inputs, entry.arm, seed, entry.ranks, method=entry.way.method, name=entry.name
             )
@@ -179,7 +215,7 @@ def _tried(
     pairs: PairsSpec,
     contest: ContestRecipe,
     entry: Entry,
-    found: Mapping[int, tuple[TrainSpec, DiscoverSpec]],
+    found: Mapping[int, _Found],
     before: Sequence[TrainSpec],
 ) -> list[TrainSpec]:
     """Every learning rate with every seed that they are chosen by; all random draws share those of the first."""
@@ -187,7 +223,7 @@ def _tried(
     jobs: list[TrainSpec] = []
     for rate in _rates(contest, entry.arm):
         for seed in contest.tried_seeds:
-            inputs = _inputs(pairs, entry, *found[seed], before)
+            inputs = _inputs(pairs, entry, found[seed], before)
             own = _with_rate(recipe, rate)
             job = _train(own, model, inputs, entry.arm, seed, ranks, method=entry.way.method)
             label = f"try-{entry.arm}-seed{seed}-rate{rate:g}"
@@ -195,18 +231,18 @@ def _tried(
     return jobs
 
 
-def _inputs(
-    pairs: PairsSpec, entry: Entry, phase1: TrainSpec, circuits: DiscoverSpec, before: Sequence[TrainSpec]
-) -> dict[str, str]:
+def _inputs(pairs: PairsSpec, entry: Entry, found: _Found, before: Sequence[TrainSpec]) -> dict[str, str]:
     """What an arm's training reads; ``before`` are the jobs of the arms before it."""
     inputs = {"pairs": folder_name(pairs)}
     if entry.way.source in COUNTED:
-        inputs["circuits"] = folder_name(circuits)
+        inputs["circuits"] = folder_name(found.circuits)
     if entry.way.source == "weights" or entry.way.twist == "warm":
-        inputs["phase1"] = folder_name(phase1)
+        inputs["phase1"] = folder_name(found.phase1)
     if entry.way.twist == "longer":
-        rival = next(job for job in before if job.arm == "circuitlora" and job.seed == phase1.seed)
+        rival = next(job for job in before if job.arm == "circuitlora" and job.seed == found.phase1.seed)
         inputs["rival"] = folder_name(rival)
+    if entry.way.source == "union":
+        inputs |= {union_role(name): folder_name(job) for name, job in found.parts.items()}
     return inputs
 
 
@@ -251,6 +287,7 @@ def _discover(recipe: Recipe, model: ModelRef, pairs: PairsSpec, training: Train
         arm=training.arm,
         seed=training.seed,
         discovery=discovery,
+        part=training.part,
         registration=recipe.registration,
     )
 

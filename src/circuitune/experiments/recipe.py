@@ -1,6 +1,7 @@
 """The recipe: one YAML file that says everything a run does.
 
-A recipe may start with ``extends: default`` (or ``quick``, ``full``) and then holds only what differs.
+A recipe may start with ``extends: default`` (or ``quick``, ``full``, or the name of a YAML file beside it) and then
+holds only what differs.
 """
 
 from collections.abc import Mapping
@@ -12,11 +13,13 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from circuitune.core.errors import InputError
+from circuitune.core.parsing import one_line, parse_yaml
 from circuitune.core.placement import Device, Dtype
 from circuitune.core.records import Record
 from circuitune.training.methods import LEARNING_RATES, PLANNED, RANKED, MethodName
 
 BUILT_IN = ("default", "quick", "full")
+YAML = (".yaml", ".yml")
 RECIPE = "recipe.yaml"
 """Its file in a run folder."""
 Parameter = bool | int | float | str
@@ -49,6 +52,7 @@ Rival = Literal[
     "eva",
     "truncated",
     "full",
+    "union",
 ]
 """Ways to fine-tune that a contest may add; `arms` says what each is."""
 Entrant = Literal["circuitlora", "uniform", "random"] | Rival
@@ -236,8 +240,9 @@ class ContestRecipe(Record):
 
     @property
     def tried_seeds(self) -> tuple[int, ...]:
-        """Seeds of which the learning rates are chosen; none where they are given."""
-        return self.rate_seeds if self.rates else ()
+        """Seeds of which the learning rates are chosen; none where no arm has a choice."""
+        choice = any(len(rates) > 1 for rates in (self.rates, *self.own_rates.values()))
+        return self.rate_seeds if choice else ()
 
 
 class Recipe(Record):
@@ -271,8 +276,10 @@ class Recipe(Record):
         if self.tuning is None:
             if self.contest is None:
                 raise ValueError("tuning and contest are both left out: there is nothing to do")
-            if self.robustness is not None or self.composition is not None:
+            if self.robustness is not None or (self.composition is not None and not self.united):
                 raise ValueError("robustness and composition look at the tuning, and there is none")
+        if self.contest is not None and "union" in self.contest.rivals and self.composition is None:
+            raise ValueError("the rival union needs to know what the task is composed of; add composition")
         if twice := self.composed.keys() & self.kept.keys():
             raise ValueError(f"{min(twice)} is named in composition and in contest.kept; give it two names")
         return self
@@ -282,6 +289,12 @@ class Recipe(Record):
         """The data of the tasks that circuits are united of, by name."""
         composition = self.composition
         return {**composition.parts, **composition.unrelated} if composition else {}
+
+    @property
+    def united(self) -> tuple[str, ...]:
+        """Names of the parts that the contest fine-tunes on, for the circuits that the arm ``union`` unites."""
+        wanted = self.composition is not None and self.contest is not None and "union" in self.contest.rivals
+        return tuple(self.composition.parts) if wanted and self.composition else ()
 
     @property
     def kept(self) -> dict[str, DataRecipe]:
@@ -334,7 +347,7 @@ def _read(source: str | Path) -> dict[str, Any]:
         return extended(parsed(text, f"Recipe {source}"), f"Recipe {source}")
     hint = f"give a YAML file, or one of {', '.join(BUILT_IN)}"
     text = read_text(Path(source), f"Recipe {source}", hint)
-    return extended(anchored(parsed(text, f"Recipe {source}"), Path(source).parent), f"Recipe {source}")
+    return extended(inherited(text, Path(source), f"Recipe {source}"), f"Recipe {source}")
 
 
 def read_text(path: Path, what: str, hint: str) -> str:
@@ -348,12 +361,32 @@ def read_text(path: Path, what: str, hint: str) -> str:
 def parsed(text: str, what: str) -> dict[str, Any]:
     """The fields of a YAML mapping; InputError where ``what`` holds no such thing."""
     try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{what} is not valid YAML ({_one_line(error)}).") from error
+        content = parse_yaml(text)
+    except ValueError as error:
+        raise InputError(f"{what} is not valid YAML ({error}).") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in cast(dict[Any, Any], content)):
         raise InputError(f"{what} must be a YAML mapping of field names to values.")
     return cast(dict[str, Any], content)
+
+
+def inherited(text: str, path: Path, what: str, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The fields of a file over those of the files beside it that it extends; what is left to extend is built in.
+
+    ``below`` are the files that extend this one.
+    """
+    fields = anchored(parsed(text, what), path.parent)
+    parent = fields.get("extends")
+    if not isinstance(parent, str) or not parent.endswith(YAML):
+        return fields
+    above = path.parent / parent
+    if Path(parent).name != parent:
+        raise InputError(f"{what} extends {parent}; a file that it extends must be in the same folder.")
+    if above in (path, *below):
+        raise InputError(f"{what} extends {parent}, and so in the end itself; leave one of them out.")
+    own = {key: value for key, value in fields.items() if key != "extends"}
+    hint = "give the name of a YAML file in the same folder"
+    base = read_text(above, f"{above}, which {what[0].lower()}{what[1:]} extends,", hint)
+    return merge(inherited(base, above, f"Recipe {above}", (path, *below)), own)
 
 
 def extended(fields: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -363,7 +396,8 @@ def extended(fields: Mapping[str, Any], what: str) -> dict[str, Any]:
     if parent is None:
         return own
     if parent not in BUILT_IN:
-        raise InputError(f"{what} extends {parent!r}; it can extend {', '.join(BUILT_IN)}.")
+        known = ", ".join(BUILT_IN)
+        raise InputError(f"{what} extends {parent!r}; it can extend {known}, or a YAML file in the same folder.")
     return merge(_read(parent), own)
 
 
@@ -409,8 +443,4 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or _one_line(error)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return (error.strerror if isinstance(error, OSError) else None) or one_line(error)

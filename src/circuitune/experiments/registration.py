@@ -27,14 +27,15 @@ from circuitune.experiments.recipe import (
     validated,
 )
 
-Measure = Literal["faithfulness", "ratio", "edge_rate", "slowing", "composition", "accuracy"]
+Measure = Literal["faithfulness", "released", "ratio", "edge_rate", "slowing", "composition", "accuracy"]
 
 
 class Hypothesis(Record):
     """One claim as a number per seed and what it is held against.
 
     ``primary`` hypotheses get a verdict, ``exploratory`` ones an interval alone. Effect and null of a measure are
-    those of `experiments.verdicts`; ``effect`` and ``against`` say them in words. ``bar``: the null of faithfulness.
+    those of `experiments.verdicts`; ``effect`` and ``against`` say them in words. ``bar``: the null of
+    faithfulness (of ours, and by the released formula).
     ``arm`` and ``rival``: of a contest, whose accuracy is held against whose.
     ``smallest``: a difference below it is too small to matter.
     """
@@ -52,8 +53,8 @@ class Hypothesis(Record):
 
     @model_validator(mode="after")
     def _bar(self) -> "Hypothesis":
-        if (self.bar is None) == (self.measure == "faithfulness"):
-            raise ValueError("bar is the null of the measure faithfulness, and of no other")
+        if (self.bar is None) == (self.measure in ("faithfulness", "released")):
+            raise ValueError("bar is the null of the measure faithfulness (or released), and of no other")
         if (self.measure == "accuracy") != (self.arm is not None and self.rival is not None):
             raise ValueError("arm and rival belong to the measure accuracy, which needs both")
         return self
@@ -75,21 +76,28 @@ class Rule(Record):
 
 
 class TaskPlan(Record):
-    """How one task is made and trained on, what it is composed of, and who takes part in its contest."""
+    """How one task is made and trained on, what it is composed of, and who takes part in its contest.
+
+    ``tuning``: its own, in place of the registration's.
+    """
 
     data: DataRecipe
     training: TrainingRecipe
     composition: CompositionRecipe | None = None
     contest: ContestRecipe | None = None
+    tuning: TuningRecipe | None = None
 
 
 class Registration(Record):
-    """registration.yaml."""
+    """registration.yaml.
+
+    ``model``: its name, or several by short names; then each has a study of its own, named STUDY-SHORT.
+    """
 
     format: Literal[1] = 1
     study: Name
     question: str
-    model: str
+    model: str | dict[Name, str]
     tuning: TuningRecipe | None = None
     discovery: DiscoveryRecipe
     tasks: Annotated[dict[Name, TaskPlan], Field(min_length=1)]
@@ -106,9 +114,20 @@ class Registration(Record):
                 raise ValueError(f"hypothesis {name} is of {hypothesis.measure}, and no task has what that needs")
         return self
 
+    @property
+    def studies(self) -> dict[str, str]:
+        """The models by the names of their studies."""
+        if isinstance(self.model, str):
+            return {self.study: self.model}
+        return {f"{self.study}-{short}": model for short, model in self.model.items()}
+
+    def tuning_of(self, task: str) -> TuningRecipe | None:
+        """The registered tuning of a task."""
+        return self.tasks[task].tuning or self.tuning
+
     def seeds_of(self, task: str) -> tuple[int, ...]:
         """The registered seeds of a task."""
-        return _seeds(self.tuning, self.tasks[task].contest)
+        return _seeds(self.tuning_of(task), self.tasks[task].contest)
 
     def tasks_of(self, hypothesis: Hypothesis) -> tuple[str, ...]:
         """The tasks that a hypothesis speaks of: those that are composed, or have both rivals; else all."""
@@ -146,18 +165,18 @@ def _anchored(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
     return placed
 
 
-def require_registered(registration: Registration, name: str, recipe: Recipe, what: str) -> None:
-    """InputError where a run is not what was registered; it may have fewer of the seeds."""
+def require_registered(registration: Registration, study: str, name: str, recipe: Recipe, what: str) -> None:
+    """InputError where a run of a study is not what was registered; it may have fewer of the seeds."""
     plan = registration.tasks.get(name)
     if plan is None:
         known = ", ".join(registration.tasks)
         raise InputError(f"{what}: run {name} is not registered; the registration has {known}.")
     for field, own, expected in (
-        ("model", recipe.model, registration.model),
+        ("model", recipe.model, registration.studies[study]),
         ("data", recipe.data, plan.data),
         ("training", recipe.training, plan.training),
         ("composition", recipe.composition, plan.composition),
-        ("tuning", _without_seeds(recipe.tuning), _without_seeds(registration.tuning)),
+        ("tuning", _without_seeds(recipe.tuning), _without_seeds(registration.tuning_of(name))),
         ("contest", _without_seeds(recipe.contest), _without_seeds(plan.contest)),
         ("discovery", recipe.discovery, registration.discovery),
     ):

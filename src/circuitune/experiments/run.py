@@ -16,29 +16,39 @@ from circuitune.experiments.artefacts import PAIRS
 from circuitune.experiments.engines.schedule import Engine, Observer, Pending
 from circuitune.experiments.engines.slurm import Slurm, in_queue
 from circuitune.experiments.estimate import Size, memory
-from circuitune.experiments.inputs import Frozen, recall, validate
+from circuitune.experiments.inputs import Frozen, recall
 from circuitune.experiments.ledger import restore
 from circuitune.experiments.plan import Plan, plan
 from circuitune.experiments.specs import JobSpec, folder_name
 from circuitune.experiments.store import STALE, Run, check_destination, create
 from circuitune.experiments.summary import write_summary
 from circuitune.experiments.tables import write_tables
+from circuitune.experiments.validation import Validator
 
 Watch = Callable[[tuple[JobSpec, ...], Size], AbstractContextManager[Observer]]
 """Makes the observer of a run."""
 
 
-def conduct(frozen: Frozen, folder: Path, engine: Engine, watch: Watch, ledger: Path | None = None) -> Run | Pending:
+def conduct(
+    frozen: Frozen,
+    folder: Path,
+    engine: Engine,
+    watch: Watch,
+    *,
+    ledger: Path | None = None,
+    surveyed: tuple[Plan, Size] | None = None,
+) -> Run | Pending:
     """Have done what is missing of the run; once all is complete, make its tables and summary anew.
 
     Nothing is written before the inputs have been read and checked. ``watch`` is given all jobs and the sizes
-    that their time depends on. Jobs in the ``ledger`` count as done.
+    that their time depends on. Jobs in the ``ledger`` count as done. ``surveyed``: what `survey` returned, where it
+    was asked before.
 
     Raises:
         InputError: something is wrong with the request or its inputs, or another process is at the same run.
         MachineError: the machine failed; what is complete stays, and the same call goes on from there.
     """
-    jobs, size = survey(frozen, folder)
+    jobs, size = surveyed or survey(frozen, folder)
     with locked(ensure_writable_folder(folder)):
         _require_no_queue(folder, jobs, engine)
         run = create(folder, frozen.recipe, frozen.files)
@@ -89,20 +99,22 @@ def _require_no_queue(folder: Path, jobs: Plan, engine: Engine) -> None:
         )
 
 
-def survey(frozen: Frozen, folder: Path) -> tuple[Plan, Size]:
+def survey(frozen: Frozen, folder: Path, validator: Validator | None = None) -> tuple[Plan, Size]:
     """All jobs of a run in ``folder`` and what their time depends on; nothing is written.
+
+    ``validator``: one that has read the inputs of other runs, which this run may share.
 
     Raises:
         InputError: something is wrong with the request or its inputs, or the folder cannot hold the run.
     """
     check_destination(folder)
     jobs = plan(frozen.recipe, frozen.model)
-    return jobs, _checked(frozen, Run(folder), jobs)
+    return jobs, _checked(frozen, Run(folder), jobs, validator or Validator())
 
 
-def _checked(frozen: Frozen, run: Run, jobs: Plan) -> Size:
+def _checked(frozen: Frozen, run: Run, jobs: Plan, validator: Validator) -> Size:
     """The sizes that the time depends on, once the inputs are known to be good; a run that goes on knows both."""
     known = (jobs.pairs, *jobs.other_pairs, *jobs.robustness[:1])
     if all(run.job(spec).complete for spec in known):
         return recall(frozen, read_record(run.job(jobs.pairs).folder / PAIRS, PairsRecord))
-    return validate(frozen, run.folder)
+    return validator.size(frozen, run.folder)

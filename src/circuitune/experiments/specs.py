@@ -40,6 +40,7 @@ Source = Literal[
     "weights",
     "mlp",
     "modules",
+    "union",
 ]
 Twist = Literal["none", "longer", "warm", "faster"]
 
@@ -63,7 +64,8 @@ class RankSpec(Record):
     phase 1 choose by ``rule``, ``rank`` elsewhere. All others have as many parameters, or fewer by less than a rank
     step. By layer: ``random`` (drawn with ``draw``), ``base`` and ``after`` (one circuit alone), ``bottom`` (the
     least important), ``first`` (the lowest), ``gradient`` and ``weights`` (the largest gradient before, the largest
-    change of weights in phase 1). By module: ``matched`` (uniform), ``mlp`` (those of the MLPs, evenly), ``modules``
+    change of weights in phase 1), ``union`` (by ``rule``, the united circuits of the parts of a composed task, before
+    and after a phase 1 on each). By module: ``matched`` (uniform), ``mlp`` (those of the MLPs, evenly), ``modules``
     (from both circuits, by water-filling). ``none``: the method has no ranks.
     """
 
@@ -103,12 +105,13 @@ class PairsSpec(_Spec):
 
 
 class TrainSpec(_Spec):
-    """Fine-tune once. Inputs: ``pairs``; ``circuits`` and ``phase1`` where the ranks come from there.
+    """Fine-tune once. Inputs: ``pairs``; ``circuits``, ``phase1`` and `union_role` where the ranks come from there.
 
     ``twist``: ``longer`` spends on more steps what the job ``rival`` among the inputs spent on choosing its ranks;
     ``warm`` starts as the model after phase 1; ``faster`` lets the critical layers learn twice as fast. ``rates`` are
     learning rates of which the job takes that of the highest validation accuracy in the jobs that tried them (inputs
-    `rate_role`). ``kept`` are other tasks (inputs `pairs_role`) on which accuracy is measured too.
+    `rate_role`). ``kept`` are other tasks (inputs `pairs_role`) on which accuracy is measured too. ``part``: the task
+    of a phase 1 that is not on the run's own.
     """
 
     kind: Literal["train"] = "train"
@@ -122,16 +125,18 @@ class TrainSpec(_Spec):
     rates: tuple[float, ...] = ()
     kept: tuple[str, ...] = ()
     kept_pairs: int = 0
+    part: str = ""
 
 
 class DiscoverSpec(_Spec):
-    """Find the circuit at every checkpoint of a training job. Inputs: ``pairs``, ``training``."""
+    """Find the circuit at every checkpoint of a training job. Inputs: ``pairs``, ``training``; ``part`` as there."""
 
     kind: Literal["discover"] = "discover"
     model: ModelRef
     arm: Arm
     seed: int
     discovery: DiscoveryRecipe
+    part: str = ""
 
 
 class AnalyseSpec(_Spec):
@@ -185,12 +190,22 @@ def rate_role(rate: float, seed: int) -> str:
     return f"rate-{rate:g}-seed{seed}"
 
 
+def union_role(name: str) -> str:
+    """The role of the circuits of a part of a composed task among a job's inputs."""
+    return f"union-{name}"
+
+
+def is_union_role(role: str) -> bool:
+    """Whether an input is such a job."""
+    return role.startswith("union-")
+
+
 def is_rate_role(role: str) -> bool:
     """Whether an input is such a training."""
     return role.startswith("rate-")
 
 
-LATER = ("registration", "twist", "rates", "kept", "kept_pairs")
+LATER = ("registration", "twist", "rates", "kept", "kept_pairs", "part")
 """Fields that only some jobs set: left out of the hash elsewhere, so that a new one gives no other job a new name.
 
 So are the device and type of a model on the CPU as stored.
@@ -227,6 +242,7 @@ TITLES: Mapping[Arm, str] = {
     "eva": "EVA",
     "truncated": "wide LoRA, truncated",
     "full": "full fine-tuning",
+    "union": "union of the parts' circuits",
 }
 """Names of arms for people."""
 
@@ -246,7 +262,8 @@ def title(spec: JobSpec) -> str:
         "compose": "composition",
     }[spec.kind]
     rate = f", rate {spec.training.learning_rate:g}" if isinstance(spec, TrainSpec) and tries(spec) else ""
-    return f"{verb}: {arm}{draw}, seed {spec.seed}{rate}"
+    part = f" of {spec.part}" if isinstance(spec, TrainSpec | DiscoverSpec) and spec.part else ""
+    return f"{verb}: {arm}{part}{draw}, seed {spec.seed}{rate}"
 
 
 def tries(spec: TrainSpec) -> bool:

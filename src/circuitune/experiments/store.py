@@ -23,6 +23,7 @@ from circuitune.core.errors import InputError
 from circuitune.core.formats import RUN, mark, require_readable
 from circuitune.core.locking import LOCK
 from circuitune.core.manifest import COMPLETE, ENVIRONMENT, complete_with, is_complete, sha256_file, verify
+from circuitune.core.places import inside, is_plain_name, require_contained
 from circuitune.experiments.recipe import RECIPE, Recipe, parsed, read_text, to_yaml, validated
 from circuitune.experiments.specs import (
     NUMERICS,
@@ -60,20 +61,27 @@ class Run:
         if not (folder / RECIPE).is_file():
             raise InputError(f"{folder} is no run folder (it has no {RECIPE}); give one that `circuitune run` made.")
         require_readable(folder)
+        require_contained(folder)
         return cls(folder)
 
     @property
     def recipe(self) -> Recipe:
-        """What the run does; its files are named by their place in the run folder."""
+        """What the run does; its files are in the run folder, or it is refused."""
         path = self.folder / RECIPE
         what = f"Recipe {path}"
-        return validated(
-            Recipe, parsed(read_text(path, what, "give the command that began the run again"), what), what
-        )
+        text = read_text(path, what, "give the command that began the run again")
+        recipe = validated(Recipe, parsed(text, what), what)
+        for data in (recipe.data, *recipe.other_data.values()):
+            if data.file is not None:
+                inside(self.folder, data.file)
+        return recipe
 
     def job(self, name: str | JobSpec) -> "JobFolder":
-        """The folder of one job, by its name or its spec."""
-        return JobFolder(self.folder / "jobs" / (name if isinstance(name, str) else folder_name(name)))
+        """The folder of one job, by its name or its spec; InputError where the name is a path."""
+        own = name if isinstance(name, str) else folder_name(name)
+        if not is_plain_name(own):
+            raise InputError(f"{own[:200]!r} is no name of a job in {self.folder}; run the recipe again.")
+        return JobFolder(self.folder / "jobs" / own)
 
     @property
     def jobs(self) -> "list[JobFolder]":
@@ -219,6 +227,7 @@ def create(folder: Path, recipe: Recipe, inputs: dict[str, Path]) -> Run:
         InputError: the folder holds something else, or cannot be written.
     """
     check_destination(folder)
+    require_contained(folder)
     ensure_writable_folder(folder)
     mark(folder, __version__)  # first: from here on the folder is known as a run's, whenever it is killed
     (folder / COMPLETE).unlink(missing_ok=True)

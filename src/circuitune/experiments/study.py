@@ -4,12 +4,16 @@ A study file is a recipe with a list of ``runs``, each a name and what differs, 
 the file in which the study said beforehand what it expects. A study's folder:
 
     <run>/ (an ordinary run folder)  ...  study/{effects,tasks,verdicts}.csv  study/verdicts.md
+
+A rehearsal does a study's runs with another model or smaller counts. Its jobs carry no registration, and whatever it
+writes says that its verdicts do not count.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import Field, JsonValue
 
@@ -27,8 +31,8 @@ from circuitune.experiments.recipe import (
     Recipe,
     anchored,
     extended,
+    inherited,
     merge,
-    parsed,
     read_text,
     to_yaml,
     validated,
@@ -37,6 +41,7 @@ from circuitune.experiments.registration import Registration, load_registration,
 from circuitune.experiments.run import survey
 from circuitune.experiments.specs import JobSpec
 from circuitune.experiments.store import RECIPE, Run
+from circuitune.experiments.validation import Validator
 from circuitune.experiments.verdicts import Tables, Verdicts, judge, read_tables
 
 RESULTS = "study"
@@ -49,11 +54,15 @@ CONTEST = ("methods", "critical_layers")
 
 
 class StudyFile(Record):
-    """What a study file has beside the fields of a recipe."""
+    """What a study file has beside the fields of a recipe.
+
+    ``shape``: the model's configuration in Transformers' fields, as far as time and memory depend on it.
+    """
 
     name: Name
     registration: str
     runs: Annotated[tuple[dict[str, JsonValue], ...], Field(min_length=1)]
+    shape: dict[str, JsonValue] | None = None
 
 
 class RunName(Record):
@@ -64,12 +73,17 @@ class RunName(Record):
 
 @dataclass(frozen=True)
 class Study:
-    """A study whose file was read: the recipes of its runs by name, each with the registration's sha256."""
+    """A study whose file was read: the recipes of its runs by name, each with the registration's sha256.
+
+    ``rehearsed``: what a rehearsal does otherwise than registered, in words; then no recipe has the sha256.
+    """
 
     name: str
     registration: Registration
     digest: str
     recipes: Mapping[str, Recipe]
+    shape: Mapping[str, Any] | None = None
+    rehearsed: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,9 +112,9 @@ class Part:
         names = [
             *(EXPORTED if recipe.tuning else ()),
             *(("robustness",) if recipe.robustness else ()),
-            *(("composition", "composition_overlap") if recipe.composition else ()),
+            *(("composition", "composition_overlap") if recipe.composition and recipe.tuning else ()),
             *(CONTEST if contest else ()),
-            *(("rates",) if contest and contest.rates else ()),
+            *(("rates",) if contest and contest.tried_seeds else ()),
             *(("kept",) if contest and contest.kept else ()),
         ]
         return [self.folder / "tables" / f"{name}.csv" for name in names]
@@ -113,29 +127,99 @@ class Part:
         return (self.folder / RECIPE).read_text(encoding="utf-8") == to_yaml(self.frozen.recipe)
 
 
-def load_study(path: Path) -> Study:
+def load_study(path: Path, changes: Mapping[str, Any] | None = None, only: Collection[str] = ()) -> Study:
     """Read a study file and its registration.
 
+    Args:
+        path: of the study file.
+        changes: of recipe fields, for a rehearsal; they come after those of each run.
+        only: names of the runs to take; all, where there are none.
+
     Raises:
-        InputError: no such file, no valid study, or one that is not as registered.
+        InputError: no such file, no valid study, or one that is not as registered; no such run.
     """
     what = f"Study {path}"
     text = read_text(path, what, "give a YAML file such as studies/dynamics.yaml")
-    fields = anchored(parsed(text, what), path.parent)
-    own = {key: fields.pop(key) for key in ("registration", "runs", "name") if key in fields}
+    fields = inherited(text, path, what)
+    own = {key: fields.pop(key) for key in StudyFile.model_fields if key in fields}
     study = validated(StudyFile, own, what)
     registration, digest = load_registration(path.parent / study.registration)
-    if registration.study != study.name:
-        raise InputError(f"{what} is named {study.name}, and its registration is of {registration.study}; fix one.")
-    base = extended(fields, what)
+    if study.name not in registration.studies:
+        of = ", ".join(registration.studies)
+        raise InputError(f"{what} is named {study.name}, and its registration is of {of}; fix one.")
+    found = _recipes(study, extended(fields, what), path.parent, registration, digest, what)
+    if odd := set(only) - found.keys():
+        raise InputError(f"{what} has no run {min(odd)}; it has {', '.join(found)}.")
+    chosen = {name: recipe for name, recipe in found.items() if not only or name in only}
+    read = Study(study.name, registration, digest, chosen, study.shape)
+    return read if changes is None else rehearsal(read, changes, what)
+
+
+def _recipes(
+    study: StudyFile, base: Mapping[str, Any], folder: Path, registration: Registration, digest: str, what: str
+) -> dict[str, Recipe]:
+    """The recipes of all runs, which are as registered."""
     recipes: dict[str, Recipe] = {}
     for changes in study.runs:
-        name, recipe = _recipe(study.name, base, anchored(changes, path.parent), digest, what)
+        name, recipe = _recipe(study.name, base, anchored(changes, folder), digest, what)
         if name in recipes or name == RESULTS:
             raise InputError(f"{what}: {name} cannot be the name of {'two runs' if name in recipes else 'a run'}.")
-        require_registered(registration, name, recipe, what)
+        require_registered(registration, study.name, name, recipe, what)
         recipes[name] = recipe
-    return Study(study.name, registration, digest, recipes)
+    return recipes
+
+
+ASKED = ("tuning", "contest", "robustness", "composition")
+"""Questions that a run may leave out; a rehearsal changes them where a run has them, and adds none."""
+
+
+def rehearsal(study: Study, changes: Mapping[str, Any], what: str) -> Study:
+    """The study with ``changes`` to every run, unregistered.
+
+    Of ``data`` the parameters can be changed, for all tasks of a run alike (``size``).
+
+    Raises:
+        InputError: a field that a rehearsal cannot change, or a recipe that is then not valid.
+    """
+    if odd := changes.keys() - (Recipe.model_fields.keys() - {"name", "registration", "format"}):
+        raise InputError(f"A rehearsal cannot change {min(odd)}; it changes fields of a recipe such as training.")
+    recipes: dict[str, Recipe] = {}
+    for name, recipe in study.recipes.items():
+        fields = recipe.model_dump(mode="json")
+        own = {key: value for key, value in changes.items() if key not in ASKED or fields[key] is not None}
+        fitting = _with_parameters(fields, own)
+        other = {"name": f"{recipe.name}-rehearsal"[:100], "registration": None}
+        recipes[name] = validated(Recipe, {**merge(fields, fitting), **other}, f"{what}, run {name} of the rehearsal")
+    said = "; ".join(f"{key}: {_plainly(value)}" for key, value in changes.items())
+    return replace(study, recipes=recipes, rehearsed=said or "nothing is changed, but the jobs are not registered")
+
+
+def _with_parameters(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes with the parameters of ``data`` in every task that the fields of a recipe name."""
+    if "data" not in changes:
+        return dict(changes)
+    data: object = changes["data"]
+    parameters = cast(dict[str, Any], data).get("parameters") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or len(cast(dict[str, Any], data)) > 1 or not isinstance(parameters, dict):
+        raise InputError(
+            "A rehearsal can change of data the parameters alone, such as data: {parameters: {size: 400}}."
+        )
+
+    def changed(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        fields = cast(dict[str, Any], value)
+        if fields.get("task") is not None:
+            return merge(fields, {"parameters": parameters})
+        return {key: changed(below) for key, below in fields.items()}
+
+    sections = {key: changed(fields[key]) for key in ("data", "composition", "contest")}
+    return merge(sections, {key: value for key, value in changes.items() if key != "data"})
+
+
+def _plainly(value: object) -> str:
+    """A field of a recipe in a sentence."""
+    return json.dumps(value).replace('"', "") if not isinstance(value, str) else value
 
 
 def _recipe(
@@ -157,19 +241,28 @@ def prepare(study: Study, folder: Path, *, here: bool = True) -> tuple[Part, ...
     """
     if (folder / RECIPE).is_file():
         raise InputError(f"{folder} is the folder of a single run; choose another folder for the study.")
+    validator = Validator()
     return tuple(
-        _part(name, freeze(recipe, here=here, folder=folder / name), folder / name)
+        _part(name, freeze(recipe, here=here, folder=folder / name), folder / name, validator)
         for name, recipe in study.recipes.items()
     )
 
 
-def _part(name: str, frozen: Frozen, folder: Path) -> Part:
-    return Part(name, frozen, folder, *survey(frozen, folder))
+def _part(name: str, frozen: Frozen, folder: Path, validator: Validator) -> Part:
+    return Part(name, frozen, folder, *survey(frozen, folder, validator))
 
 
 def judged(study: Study, parts: Sequence[Part]) -> Verdicts:
     """The verdicts from the tables of these runs, which are finished."""
-    return judge(study.registration, {part.name: _tables(part) for part in parts})
+    found = judge(study.registration, {part.name: _tables(part) for part in parts})
+    return replace(found, claims=tuple(map(_not_counting, found.claims))) if study.rehearsed else found
+
+
+def _not_counting(claim: ClaimRow) -> ClaimRow:
+    """What a rehearsal makes of a claim: no verdict."""
+    outcome = "exploratory" if claim.outcome == "exploratory" else "undecided"
+    said = f"Rehearsal, does not count. {claim.sentence}"
+    return claim.model_copy(update={"outcome": outcome, "final": False, "sentence": said})
 
 
 def _tables(part: Part) -> Tables:
@@ -192,6 +285,7 @@ def export(study: Study, parts: Sequence[Part], verdicts: Verdicts, folder: Path
     Raises:
         InputError: the folder's name is that of a file.
     """
+    assert not study.rehearsed
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--export {folder} is a file; give a folder.")
     write_results(study, verdicts, folder)
@@ -207,7 +301,13 @@ def document(study: Study, verdicts: Verdicts) -> str:
         f"# Study {study.name}",
         f"{registration.question.strip()} Registered before the runs; sha256 of the registration: `{study.digest}`.",
         "Computed by `circuitune sweep` from the tables beside this file.",
+        _outcomes(study, verdicts.claims),
     ]
+    if study.rehearsed:
+        blocks[1:1] = [
+            f"**A rehearsal: no verdict below counts.** It was not done as registered ({study.rehearsed}); it shows "
+            "that everything runs."
+        ]
     for claim in verdicts.claims:
         hypothesis = registration.hypotheses[claim.hypothesis]
         rows = [row for row in verdicts.tasks if row.hypothesis == claim.hypothesis]
@@ -217,19 +317,31 @@ def document(study: Study, verdicts: Verdicts) -> str:
             f"Effect: {hypothesis.effect.strip()} Null: {hypothesis.against.strip()} "
             f"Smallest effect: {hypothesis.smallest:g}.",
             claim.sentence,
-            _table(rows),
+            _table(rows, registration),
         ]
-    return "\n\n".join([*blocks, *(note.strip() for note in registration.notes)]) + "\n"
+    text = "\n\n".join([*blocks, *(note.strip() for note in registration.notes)]) + "\n"
+    return text.replace("<", "&lt;")  # a registration may be somebody else's
 
 
-def _table(rows: Sequence[TaskEffectRow]) -> str:
+def _outcomes(study: Study, claims: Sequence[ClaimRow]) -> str:
+    """What became of every hypothesis, at one glance."""
+    lines = ["| claim | hypothesis | outcome |", "|---|---|---|"]
+    for claim in claims:
+        hypothesis = study.registration.hypotheses[claim.hypothesis].hypothesis.strip()
+        outcome = claim.outcome if claim.final else f"{claim.outcome}, provisional"
+        lines.append(f"| {claim.claim}, {claim.hypothesis} | {hypothesis} | {outcome} |")
+    return "\n".join(lines)
+
+
+def _table(rows: Sequence[TaskEffectRow], registration: Registration) -> str:
     lines = [
         "| task | seeds | effect | null | difference | interval | p (Holm) | finding |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         interval = "-" if row.low is None else f"{_cell(row.low)} to {_cell(row.high)} ({row.interval})"
-        cells = [row.task, f"{row.defined} of {row.seeds}", *map(_cell, (row.effect, row.null, row.difference))]
+        registered = len(registration.seeds_of(row.task))
+        cells = [row.task, f"{row.defined} of {registered}", *map(_cell, (row.effect, row.null, row.difference))]
         lines.append(f"| {' | '.join([*cells, interval, _cell(row.p_holm), row.finding])} |")
     return "\n".join(lines)
 

@@ -15,10 +15,11 @@ from circuitune.circuits.scores import EdgeScores
 from circuitune.core.atomic import write_json
 from circuitune.core.csvio import read_rows
 from circuitune.core.records import AccuracyRow, ComputeRecord, TrainedRecord, read_record
+from circuitune.dynamics.composition import union_scores
 from circuitune.experiments.arms import CIRCUITS, TUNED
 from circuitune.experiments.artefacts import COMPUTE, PLAN, TRAINED, by_step, load, opened, row_label
 from circuitune.experiments.inputs import critical_count
-from circuitune.experiments.specs import RankSpec, TrainSpec, is_rate_role, pairs_role
+from circuitune.experiments.specs import RankSpec, TrainSpec, is_rate_role, is_union_role, pairs_role
 from circuitune.experiments.store import JobFolder
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.encoding import encode
@@ -88,6 +89,8 @@ def _settings(job: JobFolder, spec: TrainSpec) -> TrainingSettings:
 
 def _best_rate(job: JobFolder, spec: TrainSpec) -> float:
     """The learning rate of the highest mean validation accuracy over the jobs that tried it; of equals the lowest."""
+    if len(spec.rates) == 1:
+        return spec.rates[0]
     reached: dict[float, list[float]] = {rate: [] for rate in sorted(spec.rates)}
     for role in filter(is_rate_role, spec.inputs):
         tried = job.input(role)
@@ -116,6 +119,8 @@ def _plan(
         return RankPlan.random_layers(model, count, ranks.rank, ranks.critical_rank, draw)
     if ranks.kind in ("first", "gradient", "weights"):
         return RankPlan.from_importance(model, _importance(job, ranks, model, tokenizer), **levels)
+    if ranks.kind == "union":
+        return rank_plan(*_united(job, spec), **levels, rule=ranks.rule, gate="off", model=model)
     return _from_circuits(job, ranks, levels, model)
 
 
@@ -136,8 +141,7 @@ def _importance(
 
 def _from_circuits(job: JobFolder, ranks: RankSpec, levels: Levels, model: PreTrainedModel) -> RankPlan:
     """The study's plan from the circuits before and after phase 1, or one of other ranks and as many parameters."""
-    paths = by_step(job.input("circuits").folder / "scores")
-    before, after = EdgeScores.load(paths[0]), EdgeScores.load(paths[-1])
+    before, after = _around(job.input("circuits"))
     if ranks.kind in ("base", "after"):
         rule = "before" if ranks.kind == "base" else "after"
         return rank_plan(before, after, **levels, rule=rule, gate="off", model=model)
@@ -155,6 +159,23 @@ def _from_circuits(job: JobFolder, ranks: RankSpec, levels: Levels, model: PreTr
         every = ModuleImportance.from_scores(model, before, after, ranks.rule)
         return RankPlan.from_importance(model, every, allocator="water-filling", budget=plan.count)
     return RankPlan.uniform(model, parameters=plan.count)
+
+
+def _around(circuits: JobFolder) -> tuple[EdgeScores, EdgeScores]:
+    """The maps before and after the fine-tuning that a job found circuits of."""
+    paths = by_step(circuits.folder / "scores")
+    return EdgeScores.load(paths[0]), EdgeScores.load(paths[-1])
+
+
+def _united(job: JobFolder, spec: TrainSpec) -> tuple[EdgeScores, EdgeScores]:
+    """The united maps of all parts before any fine-tuning, and those of each part after its own phase 1."""
+    before, after = zip(*(_around(part) for part in _parts(job, spec)), strict=True)
+    return union_scores(before), union_scores(after)
+
+
+def _parts(job: JobFolder, spec: TrainSpec) -> list[JobFolder]:
+    """The jobs that found circuits of the parts."""
+    return [job.input(role) for role in filter(is_union_role, spec.inputs)]
 
 
 def _tuning(job: JobFolder, spec: TrainSpec, model: PreTrainedModel, plan: RankPlan | None) -> Tuning:
@@ -188,14 +209,13 @@ def _record(
 def _chosen(job: JobFolder, spec: TrainSpec) -> int:
     """Operations of the jobs without which the ranks, or the start, would not be known."""
     kind = spec.ranks.kind
+    if kind not in CIRCUITS:
+        return _phase1(job.input("phase1")) if kind in TUNED else 0
     spent = 0
-    if kind in CIRCUITS:
-        circuits = job.input("circuits")
-        spent = CIRCUITS[kind] * read_record(circuits.folder / COMPUTE, ComputeRecord).attribution_flops
+    for circuits in _parts(job, spec) or [job.input("circuits")]:
+        spent += CIRCUITS[kind] * read_record(circuits.folder / COMPUTE, ComputeRecord).attribution_flops
         if kind in TUNED:
             spent += _phase1(circuits.input("training"))
-    elif kind in TUNED:
-        spent = _phase1(job.input("phase1"))
     return spent
 
 

@@ -31,7 +31,6 @@ from circuitune.core.csvio import read_rows
 from circuitune.core.records import ChangeRow, FaithfulnessRow, MethodRow, Record, TransitionRow
 from circuitune.core.statistics import Floats, Interval, t_interval
 from circuitune.core.study_records import ClaimRow, EffectRow, Finding, Outcome, TaskEffectRow
-from circuitune.experiments.findings import count
 from circuitune.experiments.registration import Hypothesis, Measure, Registration, Rule
 
 FLIPS = 9999
@@ -134,10 +133,25 @@ Measured = tuple[Mapping[int, Value], Mapping[int, Value]]
 def _faithfulness(tables: Tables, hypothesis: Hypothesis) -> Measured:
     """Normalised faithfulness of the circuit after the tuning, against the registered bar."""
     assert hypothesis.bar is not None
+    after = {row.seed: row.reason if row.normalized is None else row.normalized for row in _after_tuning(tables)}
+    return after, dict.fromkeys(after, hypothesis.bar)
+
+
+def _released(tables: Tables, hypothesis: Hypothesis) -> Measured:
+    """The same by the released formula."""
+    assert hypothesis.bar is not None
+    after: dict[int, Value] = {
+        row.seed: "the model does not move" if row.percent_released is None else row.percent_released / 100
+        for row in _after_tuning(tables)
+    }
+    return after, dict.fromkeys(after, hypothesis.bar)
+
+
+def _after_tuning(tables: Tables) -> list[FaithfulnessRow]:
+    """Every seed's row of the circuit after the tuning."""
     own = [row for row in tables.faithfulness if row.arm == "tune" and row.share == tables.share]
     last = max((row.step for row in own), default=0)
-    after = {row.seed: row.reason if row.normalized is None else row.normalized for row in own if row.step == last}
-    return after, dict.fromkeys(after, hypothesis.bar)
+    return [row for row in own if row.step == last]
 
 
 def _ratio(tables: Tables, hypothesis: Hypothesis) -> Measured:
@@ -260,6 +274,7 @@ def _accuracies(tables: Tables, arm: str | None) -> dict[int, Value]:
 
 _MEASURES: Mapping[Measure, Callable[[Tables, Hypothesis], Measured]] = {
     "faithfulness": _faithfulness,
+    "released": _released,
     "ratio": _ratio,
     "edge_rate": _edge_rate,
     "slowing": _slowing,
@@ -401,7 +416,10 @@ def claim_row(
     elif small >= needed:
         outcome = "not supported"
     judged = any(row.interval == "BCa" for row in rows)
-    said = _verdict(outcome, above, below, small, len(rows), hypothesis) if judged else _too_few(registration.rule)
+    if judged or outcome == "exploratory":
+        said = _verdict(outcome, above, below, small, len(rows), hypothesis)
+    else:
+        said = f"undecided; a verdict needs {registration.rule.seeds} seeds."
     there = "" if final else f" {_there(rows, seeds)}"
     return ClaimRow(
         hypothesis=name,
@@ -424,20 +442,20 @@ def _verdict(outcome: Outcome, above: int, below: int, small: int, tasks: int, h
         return "exploratory, intervals without a verdict."
     if outcome == "supported":
         minor = f", though smaller than {hypothesis.smallest:g} on {small} of them" if small else ""
-        return f"supported; the effect exceeds its null on {above} of {count(tasks, 'task')}{minor}."
+        return f"supported; the effect exceeds its null on {above} of {_tasks(tasks)}{minor}."
     if outcome == "not supported":
         return (
-            f"not supported; on {small} of {count(tasks, 'task')} the effect exceeds its null by less than the "
+            f"not supported; on {small} of {_tasks(tasks)} the effect exceeds its null by less than the "
             f"{hypothesis.smallest:g} that was stated beforehand."
         )
     return (
-        f"undecided; of {count(tasks, 'task')} {above} above the null, {below} below it, and {small} below the "
+        f"undecided; of {_tasks(tasks)} {above} above the null, {below} below it, and {small} below the "
         f"smallest effect of {hypothesis.smallest:g}."
     )
 
 
-def _too_few(rule: Rule) -> str:
-    return f"undecided; a verdict needs {rule.seeds} seeds."
+def _tasks(number: int) -> str:
+    return f"{number} {'task' if number == 1 else 'tasks'}"
 
 
 def _there(rows: Sequence[TaskEffectRow], seeds: int) -> str:

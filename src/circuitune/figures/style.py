@@ -36,6 +36,7 @@ _TIMELESS: Final = {
 
 _STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
+    "text.parse_math": False,  # labels are data: a dollar sign in them is one
     "font.size": 7,
     "axes.titlesize": 7.5,
     "axes.titleweight": "bold",

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from circuitune.core.errors import InputError
+from circuitune.core.notebook import line
 from circuitune.tasks.pairs import PairSet
 from circuitune.tasks.splits import connected
 from circuitune.tasks.tokens import Tokenizer, answer_ids, decoded, prompt_ids, set_ids
@@ -37,6 +38,10 @@ class EncodedPairs:
     answer_set: Int[Tensor, "n k"] | None = None
     wrong_set: Int[Tensor, "n j"] | None = None
     groups: Int[Tensor, "n"] | None = None
+
+    def __repr__(self) -> str:
+        rows, positions = self.clean.shape
+        return line("EncodedPairs", [f"{rows:,} pairs of at most {positions:,} tokens"])
 
     def __post_init__(self) -> None:
         for name in ("clean", "corrupted", "answer", "wrong", "answer_set", "wrong_set"):

@@ -4,10 +4,11 @@
     model, tokenizer = load("EleutherAI/pythia-160m")     # Hugging Face hub, or pythia-160m@step1000 for a revision
     model, tokenizer = load("runs/x/jobs/y/checkpoints/step-00940")   # a folder, of a model or of a PEFT adapter
 
-A folder is read without touching the network.
+A folder is read without touching the network, also where it is an adapter's and names a base on the hub: that is
+then taken from what was downloaded before. Weights are read from safetensors; pickled ones (``.bin``) only if asked
+for, and then tensors alone.
 """
 
-import json
 import os
 import re
 import warnings
@@ -16,13 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from logging import CRITICAL
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from huggingface_hub import hf_hub_download, model_info
-from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub import hf_hub_download, model_info, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 from peft import PeftModel, get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -35,13 +35,17 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from circuitune.core.errors import InputError, MachineError
 from circuitune.core.manifest import digest, sha256_file
+from circuitune.core.parsing import parse_json
+from circuitune.core.places import is_plain_name
 
 NANO = "nano"
 """Name of the embedded model, and what adapters trained on it name as their base: run folders stay movable."""
 
 NANO_FOLDER = Path(__file__).parent / "nano"
 
-_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model.bin.index.json")
+_SAFE = ("*.safetensors", "*.safetensors.index.json")
+_PICKLED = ("pytorch_model*.bin", "pytorch_model.bin.index.json", "adapter_model.bin")
+_WEIGHTS = (*_SAFE, *_PICKLED[:2])
 _TOKENIZER = (
     "tokenizer.json",
     "tokenizer.model",
@@ -52,6 +56,10 @@ _TOKENIZER = (
     "tekken.json",
 )
 _ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
+_MOST_PER_BYTE = 16
+"""Weights in a byte of a quantised model's file; the tightest formats have five."""
+_LARGEST = {"num_hidden_layers": 2_000, "vocab_size": 10**8, "hidden_size": 10**7, "intermediate_size": 10**8}
+"""Sizes that no model has: a config of one line could otherwise ask for any amount of memory and time."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -59,7 +67,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 class _Place:
     """Where to read: `source` is what Transformers gets; `shown` is what the user wrote.
 
-    `folder` is None for a hub model; `offline`: read folders and the hub's cache only.
+    `folder` is None for a hub model; `offline`: read folders and the hub's cache only; `pickled`: weights may be.
     """
 
     shown: str
@@ -68,6 +76,7 @@ class _Place:
     revision: str | None
     trust_remote_code: bool
     offline: bool
+    pickled: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -93,6 +102,8 @@ def load(
     *,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    pickled_weights: bool = False,
+    offline: bool = False,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
 ) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
@@ -101,9 +112,12 @@ def load(
     Args:
         name: "nano", a folder of a model or of a PEFT adapter, a Trainer's checkpoints among them, or a name on the
             Hugging Face hub, also with its revision (``NAME@REVISION``). An adapter's base is what its
-            ``adapter_config.json`` names: any of these, a relative folder also seen from the adapter's.
+            ``adapter_config.json`` names: any of these, a relative folder also seen from the adapter's. A base on the
+            hub that an adapter's folder names is not downloaded: it must be in the hub's cache.
         revision: branch, tag or commit on the hub.
         trust_remote_code: run the model code of the repository or folder.
+        pickled_weights: read weights in PyTorch's pickled form (``.bin``) where there are no others; tensors alone.
+        offline: take a hub model from the hub's cache, and ask nobody.
         dtype: such as "bfloat16"; None: as stored, but half precision on the CPU becomes float32.
         device: such as "cuda:0", or "auto" (`chosen_device`); None: the CPU.
 
@@ -112,7 +126,7 @@ def load(
             weights that do not fit the config; a type or device that is none, or not there.
         MachineError: not enough memory.
     """
-    place = _find(os.fspath(name), revision, trust_remote_code)
+    place = _find(os.fspath(name), revision, trust_remote_code, pickled_weights, offline)
     dtype = chosen_dtype(dtype)
     with _explained(place), _quiet(place):
         adapter = _adapter_config(place)
@@ -151,10 +165,11 @@ class Loader:
         self,
         *,
         trust_remote_code: bool = False,
+        pickled_weights: bool = False,
         dtype: str | torch.dtype | None = None,
         device: str | torch.device | None = None,
     ) -> None:
-        self._trusting, self._dtype, self._device = trust_remote_code, chosen_dtype(dtype), device
+        self._consent, self._dtype, self._device = (trust_remote_code, pickled_weights), chosen_dtype(dtype), device
         self._base: _Place | None = None
         self._model: Any = None
         self._config: dict[str, Any] | None = None  # of the adapter on it
@@ -168,12 +183,12 @@ class Loader:
 
     def load(self, name: str | os.PathLike[str], *, revision: str | None = None) -> PreTrainedModel | PeftModel:
         """The model alone, in eval mode; names and errors are those of `load`."""
-        place = _find(os.fspath(name), revision, self._trusting)
+        place = _find(os.fspath(name), revision, *self._consent)
         with _explained(place), _quiet(place):
             adapter = _adapter_config(place)
             base = place if adapter is None else _base(place, adapter)
             where = chosen_device(self._device, base.shown)
-            config = None if adapter is None else json.loads(adapter.read_text(encoding="utf-8"))
+            config = None if adapter is None else _said(adapter)
             same = self._base is not None and base.origin == self._base.origin
             if not same or self._config not in (None, config):
                 self._read(base)
@@ -187,7 +202,7 @@ class Loader:
 
         An adapter's is of its own files and of its base.
         """
-        place = _find(os.fspath(name), revision, self._trusting)
+        place = _find(os.fspath(name), revision, *self._consent)
         if place.origin not in self._contents:
             with _explained(place), _quiet(place):
                 adapter = _adapter_config(place)
@@ -212,8 +227,7 @@ class Loader:
 
     def _exchanged(self, place: _Place) -> bool:
         """Put the adapter's weights in place of those that are on the base; False where they are others by name."""
-        if not place.has(*_ADAPTER):
-            raise InputError(_no_adapter(place))
+        _require_adapter(place)
         weights = load_peft_weights(place.source, device="cpu", revision=place.revision)
         own = get_peft_model_state_dict(self._model, save_embedding_layers=False)  # "auto" would ask the hub
         if weights.keys() != own.keys():
@@ -240,13 +254,15 @@ def _adapter_config(place: _Place) -> Path | None:
     return None if found is None else Path(found)
 
 
-def _find(name: str, revision: str | None, trust_remote_code: bool) -> _Place:
+def _find(
+    name: str, revision: str | None, trust_remote_code: bool, pickled: bool = False, offline: bool = False
+) -> _Place:
     if name == NANO:
         return _Place(NANO, str(NANO_FOLDER), NANO_FOLDER, None, False, True)
     try:
         folder = Path(name).expanduser()
         if folder.is_dir():
-            return _Place(name, str(folder.resolve()), folder.resolve(), revision, trust_remote_code, True)
+            return _Place(name, str(folder.resolve()), folder.resolve(), revision, trust_remote_code, True, pickled)
         if folder.exists():
             raise InputError(f"{name} is a file; give the folder that holds the model.")
     except (OSError, RuntimeError) as error:  # too long, not ours to read, or the home of a user that is none
@@ -263,7 +279,8 @@ def _find(name: str, revision: str | None, trust_remote_code: bool) -> _Place:
         raise InputError(f"{name} names a revision, and {revision} was asked for as well; give one of the two.")
     revision = own or revision
     shown = f"{named}@{revision}" if revision else named
-    return _Place(shown, named, None, revision, trust_remote_code, not _reachable(named, revision))
+    offline = offline or not _reachable(named, revision)
+    return _Place(shown, named, None, revision, trust_remote_code, offline, pickled)
 
 
 def _reachable(name: str, revision: str | None) -> bool:
@@ -289,17 +306,21 @@ def _model(place: _Place, dtype: torch.dtype | None) -> PreTrainedModel:
         raise InputError(f"{place.shown} holds no config.json, so it is no model's folder; {fix}.")
     if not place.has(*_WEIGHTS):
         raise InputError(f"{place.shown} holds no weights (model.safetensors); save the model there or give another.")
+    _require_safetensors(place)
     config = AutoConfig.from_pretrained(place.source, **place.options)
+    require_sane(config, place.shown, place.trust_remote_code)
     if config.is_encoder_decoder:
         raise InputError(
             f"{place.shown} is an encoder-decoder ({config.model_type}); give a decoder-only language model."
         )
+    _require_proportion(config, place)
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         place.source,
         config=config,
         dtype=dtype or "auto",
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # refused below, in words
+        use_safetensors=None if place.pickled else True,
         **place.options,
     )
     model, report = loaded
@@ -336,28 +357,105 @@ def _adapted(place: _Place, base: _Place, dtype: torch.dtype | None) -> tuple[Pe
     return _with_adapter(model, place), _tokenizer(place) if own else tokenizer
 
 
+def with_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """A model with the adapter of a folder on it, from safetensors; InputError where that does not load."""
+    place = _find(str(folder), None, False)
+    with _explained(place):
+        return _with_adapter(model, place)
+
+
+def _require_safetensors(place: _Place) -> None:
+    """InputError where a folder's weights would be unpickled and nobody asked for that."""
+    if place.pickled or place.folder is None:
+        return
+    indexed = [
+        name
+        for index in place.folder.glob("*.safetensors.index.json")
+        for name in cast(dict[str, Any], _said(index).get("weight_map", {})).values()
+    ]
+    foreign = [name for name in indexed if not str(name).endswith(".safetensors") or not is_plain_name(str(name))]
+    if foreign:
+        raise InputError(
+            f"{place.shown}: its index names {str(foreign[0])[:200]!r}, which is no safetensors file in it."
+        )
+    if not place.has(*_SAFE):
+        raise InputError(f"{place.shown} {_PICKLED_ONLY}")
+
+
+_PICKLED_ONLY = (
+    "has its weights in PyTorch's pickled form (.bin) alone; save them as safetensors, or allow it with "
+    "--pickled-weights (in Python pickled_weights=True), if you trust whom they come from."
+)
+
+
+def _require_proportion(config: Any, place: _Place) -> None:
+    """InputError where a folder's config asks for far more weights than its files can hold: they would be made up."""
+    if place.folder is None:
+        return
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=place.trust_remote_code)
+    wanted = sum(parameter.numel() for parameter in model.parameters())
+    held = sum(path.stat().st_size for pattern in _WEIGHTS for path in place.folder.glob(pattern))
+    if wanted > 10**6 + _MOST_PER_BYTE * held:
+        raise InputError(
+            f"{place.shown}: its config.json describes {wanted:,} weights and its files hold {held:,} bytes; give a "
+            "complete model's folder."
+        )
+
+
+def require_sane(config: Any, shown: str, trusted: bool = False) -> None:
+    """InputError where a config asks for sizes that no model has, or for code from the hub to run in the model."""
+    for name, most in _LARGEST.items():
+        size = getattr(config, name, None)
+        if isinstance(size, int) and size > most:
+            raise InputError(f"{shown}: its config.json says {name} {min(size, 10**12):,}, which no model has.")
+    for name in ("_attn_implementation", "_experts_implementation"):
+        kernel = getattr(config, name, None)
+        if isinstance(kernel, str) and "/" in kernel and not trusted:
+            raise InputError(
+                f"{shown}: its config.json asks for the code {kernel[:200]!r} from the hub; remove that, or "
+                "allow it with --trust-remote-code."
+            )
+
+
 def _with_adapter(model: PreTrainedModel, place: _Place) -> PeftModel:
-    if not place.has(*_ADAPTER):
-        raise InputError(_no_adapter(place))
+    _require_adapter(place)
     with peft_quiet():
         return PeftModel.from_pretrained(model, place.source, revision=place.revision)
 
 
-def _no_adapter(place: _Place) -> str:
-    return f"{place.shown} holds an adapter's config but no adapter_model.safetensors; save it there."
+def _require_adapter(place: _Place) -> None:
+    """InputError where an adapter has no weights, or pickled ones that nobody asked for."""
+    if not place.has(*_ADAPTER):
+        raise InputError(f"{place.shown} holds an adapter's config but no adapter_model.safetensors; save it there.")
+    if place.pickled:
+        return
+    if place.folder is None:
+        try:
+            hf_hub_download(place.source, _ADAPTER[0], revision=place.revision, local_files_only=place.offline)
+        except EntryNotFoundError as error:  # also where the cache alone is looked into
+            raise InputError(f"{place.shown} {_PICKLED_ONLY}") from error
+    elif not place.has(_ADAPTER[0]):
+        raise InputError(f"{place.shown} {_PICKLED_ONLY}")
+
+
+def _said(path: Path) -> dict[str, Any]:
+    """The members of a JSON object in a file, none where it holds another value; ValueError where it is no JSON."""
+    found = parse_json(path.read_text(encoding="utf-8"))
+    return cast(dict[str, Any], found) if isinstance(found, dict) else {}
 
 
 def _base(place: _Place, config: Path) -> _Place:
     """Where the base of an adapter is."""
-    said = json.loads(config.read_text(encoding="utf-8"))
-    named = said.get("base_model_name_or_path") if isinstance(said, dict) else None
+    said = _said(config)
+    named = said.get("base_model_name_or_path")
     if not isinstance(named, str) or not named:
         raise InputError(f"{config} names no base model; set base_model_name_or_path to the model it was trained on.")
     revision = said.get("revision")  # PEFT's field is the base's, not the adapter's own
     beside = place.folder / named if place.folder else Path(named)
     base = str(beside) if beside.is_dir() and not Path(named).is_dir() and named != NANO else named
     try:
-        found = _find(base, revision, place.trust_remote_code)
+        found = _find(base, revision, place.trust_remote_code, place.pickled, offline=place.offline)
     except InputError as error:
         wanted = f"{named}@{revision}" if revision else named
         raise InputError(
@@ -368,7 +466,17 @@ def _base(place: _Place, config: Path) -> _Place:
             f"{config} names {named} as its base model, which is an adapter itself; "
             "set base_model_name_or_path to the model it was trained on."
         )
+    if place.folder is not None and found.folder is None and not _is_cached(found):
+        raise InputError(
+            f"{place.shown} is an adapter of {found.shown} on the Hugging Face hub, and a file causes no download; "
+            f"get its base first: hf download {found.source} --revision {found.revision or 'main'}."
+        )
     return found
+
+
+def _is_cached(place: _Place) -> bool:
+    """Whether the hub's cache has the config of a hub model."""
+    return isinstance(try_to_load_from_cache(place.source, "config.json", revision=place.revision), str)
 
 
 @contextmanager
@@ -437,10 +545,14 @@ def _explained(place: _Place) -> Iterator[None]:
     """Turn what Transformers, PEFT and safetensors raise into one sentence about this place."""
     try:
         yield
+    except (InputError, MachineError):
+        raise
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise MachineError(f"Not enough memory to load {place.shown}.") from error
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+    except Exception as error:  # a damaged file makes Transformers and PEFT fail in any of a dozen ways
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". :")
+        if place.folder is None and "safetensors" in reason and not place.pickled:
+            raise InputError(f"{place.shown} {_PICKLED_ONLY}") from error
         if place.folder is None:
             raise InputError(
                 f"{place.shown} is no folder here and does not load from the Hugging Face hub ({reason}); "
@@ -453,6 +565,7 @@ def _explained(place: _Place) -> Iterator[None]:
 def _quiet(place: _Place) -> Iterator[None]:
     """No bars while a folder is read (downloads show theirs), and no tables of what is raised as an error."""
     bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # or a service is asked to convert others' models
     if place.folder is not None:
         logging.disable_progress_bar()
     logging.set_verbosity(CRITICAL)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from circuitune.core.errors import InputError
 from circuitune.core.seeding import forked
@@ -41,7 +41,7 @@ class Version:
 def untrained(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """A model of the same shape, type and device with random weights, drawn with `seed`; in evaluation mode."""
     with forked(seed):
-        fresh: Any = AutoModelForCausalLM.from_config(model.config, dtype=model.dtype)
+        fresh: Any = type(model)._from_config(model.config, dtype=model.dtype)  # its class is here, whoever wrote it
     return fresh.to(model.device).eval()
 
 

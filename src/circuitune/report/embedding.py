@@ -7,12 +7,11 @@ the circuit's mask as one bit per edge, least significant first; the whole is zl
 
 import base64
 import hashlib
-import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from safetensors.numpy import load
 
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import canonical_json
+from circuitune.core.parsing import parse_json
 from circuitune.report.wiring import Wiring, wiring_of_record
 
 
@@ -65,19 +65,21 @@ def _read(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
         data = path.read_bytes()
         tensors = load(data)
         length = int.from_bytes(data[:8], "little")
-        header: dict[str, Any] = json.loads(data[8 : 8 + length])
+        header = cast(dict[str, Any], parse_json(data[8 : 8 + length]))
         text: str = header["__metadata__"]["circuitune"]
-        metadata: dict[str, Any] = json.loads(text)["metadata"]
+        metadata = cast(dict[str, dict[str, Any]], parse_json(text))["metadata"]
         graph, tensor = metadata["graph"], tensors[name]
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        intact = text == _stored(metadata, tensors)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path.name} is missing or was not written by circuitune; discover it again.") from error
-    if text != _stored(metadata, tensors):
+    if not intact:
         raise InputError(f"{path.name} is damaged: its content does not match its checksum; discover it again.")
-    wiring = wiring_of_record(graph)
-    if tensor.shape != (len(wiring.sources), len(wiring.destinations)):
-        raise InputError(f"{path.name} has a tensor of shape {tensor.shape}, which is not its graph's.")
-    if not np.isfinite(tensor).all():
-        raise InputError(f"{path.name} holds a score that is not finite.")
+    try:
+        wiring = wiring_of_record(graph, tensor.shape)
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error
+    if tensor.dtype.kind not in "fb" or not np.isfinite(tensor).all():
+        raise InputError(f"{path.name} holds a score that is not finite, or no scores at all.")
     return tensor, wiring
 
 

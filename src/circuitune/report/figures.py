@@ -10,15 +10,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from circuitune.core import chance_records
+from circuitune.core import chance_records, study_records
 from circuitune.core.atomic import write_bytes, write_text
+from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
+from circuitune.core.places import inside
 from circuitune.core.records import CircuitRow
 from circuitune.figures.circuit import MOST_DRAWN, Edges, Shape, circuit_drawing
 from circuitune.figures.style import FORMATS
 from circuitune.report import plates
 from circuitune.report.embedding import read_maps
-from circuitune.report.payload import TABLES, inside, main_circuits, read_tables
+from circuitune.report.payload import TABLES, main_circuits, read_tables
 from circuitune.report.plates import Plate
 from circuitune.report.wiring import Wiring
 
@@ -64,7 +66,8 @@ def draw(run: Path, out: Path | None = None, formats: Sequence[str] = FORMATS) -
     """Draw every figure that a run has the tables for, into its folder ``figures`` unless told otherwise.
 
     Raises:
-        InputError: it is no run folder, a table is damaged, an unknown format, or no figure can be drawn.
+        InputError: it is neither a run folder nor that of a study's results, a table is damaged, an unknown format,
+            or no figure can be drawn.
         MachineError: a file could not be written.
     """
     found = collect(run)
@@ -97,11 +100,14 @@ def write(found: Mapping[str, Plate | str], folder: Path, formats: Sequence[str]
 
 
 def collect(run: Path) -> dict[str, Plate | str]:
-    """Every figure by name, or why there is none.
+    """Every figure by name, or why there is none; of the folder of a study's results that of its verdicts.
 
     Raises:
-        InputError: it is no run folder, or one of its tables is damaged.
+        InputError: it is neither a run folder nor that of a study's results, or one of its tables is damaged.
     """
+    if (run / "tasks.csv").is_file():
+        tasks = read_rows(run / "tasks.csv", study_records.TaskEffectRow)
+        return {"verdicts": plates.verdicts(tasks, read_rows(run / "verdicts.csv", study_records.ClaimRow))}
     tables: dict[str, Any] = dict(read_tables(run, ALL))
     circuits: list[CircuitRow] = main_circuits(tables.get("circuits", []))
     share = circuits[0].share if circuits else None
@@ -169,4 +175,4 @@ def _captions(made: Mapping[str, Plate], left_out: Mapping[str, str], form: str)
         parts += [f"{plate.numbers.markdown}\n"] if plate.numbers else []
     if left_out:
         parts += ["## Left out\n", *(f"- {name}: {reason}." for name, reason in left_out.items()), ""]
-    return "\n".join(parts)
+    return "\n".join(parts).replace("<", "&lt;")  # labels are data

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, cast
 
-import yaml
 from pydantic import BaseModel
 
 from circuitune.core import chance_records, records
@@ -19,6 +18,8 @@ from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
 from circuitune.core.formats import require_readable
 from circuitune.core.manifest import COMPLETE, verify
+from circuitune.core.parsing import parse_yaml
+from circuitune.core.places import inside, require_contained
 from circuitune.report.embedding import Packed, pack
 
 FORMAT: Final = 1
@@ -114,6 +115,7 @@ def read_tables(run: Path, models: Mapping[str, type[BaseModel]] = TABLES) -> di
     known = [run / "recipe.yaml", run / "summary.json", *(_table(run, name) for name in TABLES)]
     if not any(path.is_file() for path in known):
         raise InputError(f"{run} is no run folder: it has neither recipe.yaml, summary.json nor tables/*.csv.")
+    require_contained(run)
     if (run / COMPLETE).is_file():  # a run under way has none
         _require(verify(run), "The command that made the run makes it anew.")
     return {
@@ -184,14 +186,6 @@ def _shortly(problems: list[str]) -> list[str]:
     return [f"Circuits left out: {len(problems)}; the first is {problems[0]}"] if problems else []
 
 
-def inside(run: Path, relative: str) -> Path:
-    """A path that a table names; InputError where it leads out of the run."""
-    path = (run / relative).resolve()
-    if not path.is_relative_to(run.resolve()):
-        raise InputError(f"{relative} lies outside the run folder.")
-    return path
-
-
 def _graph(packed: Packed) -> dict[str, object]:
     wiring = packed.wiring
     return {
@@ -228,8 +222,8 @@ def _optional(path: Path, read: Callable[[Path], object]) -> object:
 def _settings(path: Path) -> list[list[str]]:
     """A YAML or JSON document as [dotted name, value] lines, in the document's order, without what is private."""
     try:
-        document: object = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        document = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be read ({reason}); restore it or start a new run.") from error
     return [[name, value] for name, value in _flat("", document) if name not in PRIVATE]

@@ -13,6 +13,8 @@ from typing import Final, Protocol, TypeVar
 from circuitune.core.chance_records import ChanceRow, RobustnessRow, SimilarityRow, TunedTopOverlapRow
 from circuitune.core.records import FaithfulnessRow, Kind, LayerRow, MethodRow, TransitionRow
 from circuitune.core.statistics import Interval, t_interval
+from circuitune.core.study_records import ClaimRow, TaskEffectRow
+from circuitune.figures.forest import Difference, forest
 from circuitune.figures.intervals import CHANGE, Estimate, change_and_chance
 from circuitune.figures.layers import layer_drawing
 from circuitune.figures.lines import Dash, Line, Panel, Point, line_panels
@@ -384,3 +386,24 @@ def _mean_and_interval(values: Sequence[float], signed: bool = False) -> list[st
 
 def _arm(arm: str) -> str:
     return _ARMS.get(arm, arm)
+
+
+def verdicts(tasks: Sequence[TaskEffectRow], claims: Sequence[ClaimRow]) -> Plate | str:
+    """What every hypothesis of a study came to on every task: effect less null, with its interval."""
+    panels = {
+        f"{claim.hypothesis}: {claim.outcome}{'' if claim.final else ', provisional'}": [
+            Difference(row.task, row.difference, row.low, row.high, row.finding in ("above", "below"))
+            for row in tasks
+            if row.hypothesis == claim.hypothesis
+        ]
+        for claim in claims
+    }
+    if not any(row.value is not None for rows in panels.values() for row in rows):
+        return "no run of the study is finished"
+    kinds = {row.interval for row in tasks} - {"none"}
+    how = " and ".join({"BCa": "BCa bootstrap", "t": "Student's"}[kind] for kind in sorted(kinds))
+    caption = (
+        f"Effect less its null, mean over seeds, with {how} 95 % intervals; full dots where the registered test "
+        f"finds one (exploratory hypotheses have none). {' '.join(claim.sentence for claim in claims)}"
+    )
+    return Plate("What a study found", forest(panels, "effect less null"), caption)

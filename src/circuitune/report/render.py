@@ -74,7 +74,7 @@ def _policy(script: str, style: str) -> str:
     """Only this script and this style run; nothing is loaded, sent or framed."""
     return (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
+        "img-src data:; connect-src 'none'; base-uri 'none'; form-action 'none'"
     )
 
 

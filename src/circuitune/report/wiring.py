@@ -4,8 +4,8 @@ The same order as ``circuits.graph.Graph`` (a test compares them); written again
 not reach torch.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from circuitune.core.errors import InputError
 
@@ -56,10 +56,19 @@ def wiring(layers: int, heads: int, kv_heads: int, parallel: bool, collapsed: bo
     return Wiring(layers, heads, kv_heads, parallel, tuple(sources), tuple(destinations), tuple(readable))
 
 
-def wiring_of_record(record: Mapping[str, object]) -> Wiring:
-    """Wiring from the "graph" entry of a scores or circuit file's metadata; InputError where it is not one."""
-    sizes = [record.get(key) for key in ("layers", "heads", "kv_heads")]
-    layers, heads, kv_heads = (size if isinstance(size, int) and size > 0 else 0 for size in sizes)
+def wiring_of_record(record: object, shape: tuple[int, ...]) -> Wiring:
+    """Wiring from the "graph" entry of a scores or circuit file's metadata.
+
+    Raises:
+        InputError: it describes no graph, or not that of a tensor of this shape; nothing of its size is made before.
+    """
+    said = cast(dict[str, object], record if isinstance(record, dict) else {})
+    sizes = [said.get(key) for key in ("layers", "heads", "kv_heads")]
+    layers, heads, kv_heads = (size if type(size) is int and size > 0 else 0 for size in sizes)
     if not (layers and heads and kv_heads) or heads % kv_heads:
         raise InputError(f"a graph of {layers} layers, {heads} heads and {kv_heads} key/value heads is none.")
-    return wiring(layers, heads, kv_heads, bool(record.get("parallel")), bool(record.get("collapsed")))
+    block = heads + 1 if said.get("collapsed") is True else heads + 2 * kv_heads + 1
+    expected = (1 + layers * (heads + 1), 1 + layers * block)
+    if shape != expected:
+        raise InputError(f"a tensor of shape {shape} is not its graph's, which is {expected}.")
+    return wiring(layers, heads, kv_heads, said.get("parallel") is True, said.get("collapsed") is True)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,11 +10,15 @@ from typing import Any, cast
 
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import digest, sha256_bytes, sha256_file
+from circuitune.core.parsing import parse_json
+from circuitune.core.places import inside
 
 Row = tuple[int, Mapping[str, object]]
 """A row's number in the file (from 1, without the header) and its cells by column."""
 
 JSON_LINES = (".jsonl", ".ndjson")
+MOST_CELLS = 10**8
+"""Cells of a Parquet file; packed, any number of equal ones takes no room."""
 _FOLDER = "dataset_info.json", "state.json"
 """Files of a folder that ``Dataset.save_to_disk`` wrote."""
 
@@ -98,8 +101,8 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            value: object = json.loads(line)
-        except (ValueError, RecursionError) as error:  # ValueError: not JSON, or a number of thousands of digits
+            value = parse_json(line)
+        except ValueError as error:
             raise InputError(f"{path}, row {number}, is not JSON ({error}); write one object per line.") from error
         if not isinstance(value, dict):
             raise InputError(f"{path}, row {number}, is not a JSON object; write one object per line.")
@@ -110,6 +113,9 @@ def _parquet(path: Path) -> Table:
     sha256 = sha256_bytes(read_bytes(path))
     parquet = _library(path, "pyarrow.parquet")
     try:
+        found = parquet.ParquetFile(path).metadata
+        if found.num_rows * max(1, found.num_columns) > MOST_CELLS:
+            raise ValueError(f"{found.num_rows:,} rows are more than can be read; take a part of them")
         rows = cast("list[dict[str, object]]", parquet.read_table(path).to_pylist())
     except Exception as error:  # the library raises whatever its readers do
         raise InputError(f"{path} is not a whole Parquet file ({_first_line(error)}); save it again.") from error
@@ -128,6 +134,9 @@ def _folder(path: Path) -> Table:
         )
     datasets = _library(path, "datasets")
     try:
+        state = cast("dict[str, Any]", parse_json((path / _FOLDER[1]).read_bytes()))
+        for file in state["_data_files"]:
+            inside(path, file["filename"])
         rows = cast("list[dict[str, object]]", datasets.load_from_disk(str(path)).to_list())
     except Exception as error:  # the library raises whatever its readers do
         raise InputError(f"{path} is not a whole saved dataset ({_first_line(error)}); save it again.") from error

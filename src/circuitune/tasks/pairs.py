@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import canonical_json
+from circuitune.core.notebook import line
 from circuitune.tasks.splits import SHARES, Draw, Part, assign
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class PairSet:
     pairs: tuple[Pair, ...]
     part: Part | None = None
     settings: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+
+    def __repr__(self) -> str:
+        example = f"{self.pairs[0].clean!r}, {self.pairs[0].answer!r}" if self.pairs else ""
+        part = "" if self.part is None else f" of the {self.part} part"
+        return line("PairSet", [f"{self.name}, {len(self):,} pairs{part}", example])
 
     def __len__(self) -> int:
         return len(self.pairs)

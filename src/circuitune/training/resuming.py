@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from circuitune.core.atomic import PARTIAL, remove_partial_files, write_json
 from circuitune.core.errors import InputError, MachineError
 from circuitune.core.locking import LOCK, locked
 from circuitune.core.manifest import canonical_json, complete, is_complete, verify
+from circuitune.core.parsing import parse_json
 
 _FOLDER, _OPTIONS, _PLAIN, _TENSORS = "resume", "options.json", "state.json", "state.safetensors"
 
@@ -193,9 +194,13 @@ def restore_random_state(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return cast(dict[str, Any], found)
+        reason = None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged; remove the folder and begin anew.") from error
+        reason = error
+    raise InputError(f"{path} is damaged; remove the folder and begin anew.") from reason
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -79,6 +79,9 @@ class Continues:
         if checkpoint is not None:
             restore_random_state(self._state.part("random"), self._state.plain["random"])
 
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """Nothing: no state of ours holds one, and a file of that name would be unpickled."""
+
     @property
     def _state(self) -> State:
         assert self._resumed is not None

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from circuitune.adapters.allocation import RankPlan
 from circuitune.adapters.warm_start import warm_start
 from circuitune.core.manifest import sha256_file
-from circuitune.models.loading import peft_quiet
+from circuitune.models.loading import with_adapter
 from circuitune.training.rows import AnswerRows
 from circuitune.training.tuning import Tuning
 
@@ -29,9 +29,7 @@ class Warm(Tuning):
 
     def attach(self, model: PreTrainedModel, rows: AnswerRows, steps: int, seed: int) -> PeftModel:
         """The model as it was after phase 1, with the plan's ranks; the fresh directions are drawn from the seed."""
-        with peft_quiet():
-            before = PeftModel.from_pretrained(model, self.phase1)  # pyright: ignore[reportUnknownMemberType]
-        return warm_start(before, self.plan, seed)
+        return warm_start(with_adapter(model, self.phase1), self.plan, seed)
 
     def description(self) -> dict[str, Any]:
         """The ranks, and phase 1 by content."""

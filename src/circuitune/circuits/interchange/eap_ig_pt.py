@@ -7,6 +7,7 @@ and a dict of sources. Nothing is unpickled but tensors and plain values.
 import io
 import json
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +35,7 @@ def read(path: Path) -> tuple[Contents, str]:
     file = _load(path)
     old = "edges" in file and "edges_scores" not in file
     scores = _field(file, "edges" if old else "edges_scores", path)
-    entries = scores.numel() if isinstance(scores, Tensor) else None
+    entries = scores.numel() if isinstance(scores, Tensor) and _is_ordinary(scores) else 0
     graph = model_graph(_field(file, "cfg", path), path, listed=entries)
     sources = _field(file, "src_nodes", path)
     _require_names("src_nodes", sources, graph.sources, path)
@@ -86,6 +87,7 @@ def _load(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     try:
+        _require_stored(data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about how the file was written, which its reader cannot change
             value = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -97,6 +99,17 @@ def _load(path: Path) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise InputError(f"{path} holds no fields by name; expected cfg, src_nodes and dst_nodes as EAP-IG has.")
     return cast(Mapping[str, Any], value)
+
+
+def _require_stored(data: bytes) -> None:
+    """ValueError where a zip holds more than its own bytes: PyTorch never packs what it puts there."""
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        with zipfile.ZipFile(io.BytesIO(data)) as file:
+            members = file.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("packed members")
+        if sum(member.file_size for member in members) > len(data):
+            raise ValueError("members that overlap")
 
 
 def _field(file: Mapping[str, Any], name: str, path: Path) -> Any:
@@ -172,5 +185,10 @@ def _node_scores(file: Mapping[str, Any], graph: Graph, path: Path) -> dict[str,
 
 
 def _is_ordinary(value: Tensor) -> bool:
-    """Whether it holds numbers that can be compared: not sparse, complex, quantised or without data."""
-    return value.layout == torch.strided and not (value.is_complex() or value.is_quantized or value.is_meta)
+    """Whether it holds numbers that can be compared: not sparse, complex, quantised, without data or repeating it.
+
+    A tensor of strides 0 has any shape on a storage of one number.
+    """
+    if value.layout != torch.strided or value.is_complex() or value.is_quantized or value.is_meta:
+        return False
+    return value.untyped_storage().nbytes() >= value.numel() * value.element_size()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import Repr
 from typing import Any
 
 import torch
@@ -15,6 +16,10 @@ from circuitune.core.errors import InputError
 LARGEST_FLOAT32 = torch.finfo(torch.float32).max
 LARGEST_GRAPH = 2**28
 """Most entries (sources x destinations) of a graph whose file lists only some; 126 layers of 128 heads, merged."""
+
+_SHORT = Repr()
+"""Looks at the beginning of a value alone: unpickled lists of lists can stand for more than any memory holds."""
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 58, 58
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +135,7 @@ def short(value: object) -> str:
         return "missing"
     if isinstance(value, int) and abs(value) >= 10**60:  # Python refuses to print very long ones
         return "a number beyond all bounds"
-    text = " ".join(repr(value).split())
+    text = " ".join(_SHORT.repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

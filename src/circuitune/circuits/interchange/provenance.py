@@ -13,6 +13,7 @@ from pydantic import JsonValue, ValidationError
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.errors import InputError
+from circuitune.core.parsing import parse_json
 from circuitune.core.records import Record
 
 TOOL = "circuitune"
@@ -73,8 +74,8 @@ def read_provenance(value: object, path: Path, graph: Graph) -> tuple[Provenance
         return None, ()
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(value)
+        except ValueError as error:
             raise InputError(f"{path}: field provenance is not JSON; export the file again.") from error
     if not isinstance(value, dict) or cast(dict[str, Any], value).get("tool") != TOOL:
         return None, (f"{path.name} has a provenance field of another tool, which was ignored.",)
