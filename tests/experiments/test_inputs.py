@@ -6,6 +6,7 @@ import torch
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import sha256_file
 from circuitune.core.records import PairsRecord, read_record
+from circuitune.experiments.checking import check
 from circuitune.experiments.inputs import critical_count, freeze, metric_for, reference
 from circuitune.experiments.plan import plan
 from circuitune.experiments.recipe import load_recipe, to_yaml
@@ -44,6 +45,19 @@ class TestFreeze:
         source.write_text(rows(51))
         again = freeze(tiny.recipe(model, tmp_path, file=str(source)))
         assert plan(again.recipe, again.model).pairs != before
+
+    def test_files_of_every_kind_are_copied_into_the_run(self, model: Path, tmp_path: Path):
+        for name in ("mine", "kept", "part", "other"):
+            (tmp_path / f"{name}.csv").write_text(rows(50 + len(name)) + f"{name},{name} 1, a, b\n")
+        parts = "{parts: {inner: {file: part.csv}, outer: {file: mine.csv}}, unrelated: {ioi: {file: other.csv}}}"
+        (tmp_path / "all.yaml").write_text(
+            f"extends: quick\nmodel: {model}\ndata: {{file: mine.csv}}\n"
+            f"contest: {{kept: {{one: {{file: kept.csv}}}}}}\ncomposition: {parts}\n"
+        )
+        frozen = freeze(load_recipe(tmp_path / "all.yaml"))
+        assert {path.name for path in frozen.files.values()} == {"mine.csv", "kept.csv", "part.csv", "other.csv"}
+        own = (frozen.recipe.data, *frozen.recipe.other_data.values())
+        assert {data.file for data in own} == set(frozen.files)
 
     def test_a_model_is_known_by_its_files_wherever_they_lie(self, model: Path, tmp_path: Path):
         copy = tiny.save_model(tmp_path / model.name)
@@ -135,4 +149,4 @@ def test_a_file_of_one_s_own_runs_to_the_end_and_says_what_was_left_out(model: P
     assert "the model's own on the corrupted prompt" in summary
     assert run.job(jobs.pairs).spec == jobs.pairs
     source.unlink()  # the run has its own copy
-    assert not any(run.check().values())
+    assert not check(run.folder).broken

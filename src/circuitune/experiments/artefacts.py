@@ -58,7 +58,7 @@ def by_step(folder: Path) -> list[Path]:
     Raises:
         InputError: it is not there, or holds something else as well.
     """
-    found = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+    found = list(folder.iterdir()) if folder.is_dir() else []
     foreign = [path for path in found if not re.fullmatch(r"step-\d{1,12}", path.stem)]
     if foreign or not found:
         what = f"holds {foreign[0].name}, which is of no step" if foreign else "holds nothing"

@@ -12,10 +12,7 @@ from circuitune.core.manifest import digest, sha256_file
 from circuitune.core.records import PairsRecord, SizeRecord
 from circuitune.experiments.estimate import Size
 from circuitune.experiments.recipe import (
-    OTHERS,
     RECIPE,
-    CompositionRecipe,
-    ContestRecipe,
     DataRecipe,
     Recipe,
     parsed,
@@ -71,13 +68,15 @@ def freeze(recipe: Recipe, *, here: bool = True, folder: Path | None = None) -> 
     model = reference(name, recipe.revision).model_copy(update={"device": device, "dtype": recipe.dtype})
     copies: dict[str, Path] = {}
     changes: dict[str, object] = {"model": name, "device": device, "data": _pinned(recipe.data, copies)}
-    for section, names in OTHERS.items():
-        own: CompositionRecipe | ContestRecipe | None = getattr(recipe, section)
-        if own is not None:
-            others = {
-                field: {key: _pinned(data, copies) for key, data in getattr(own, field).items()} for field in names
-            }
-            changes[section] = own.model_copy(update=others)
+    if recipe.composition is not None:
+        others = {
+            field: {name: _pinned(data, copies) for name, data in getattr(recipe.composition, field).items()}
+            for field in ("parts", "unrelated")
+        }
+        changes["composition"] = recipe.composition.model_copy(update=others)
+    if recipe.contest is not None:
+        kept = {name: _pinned(data, copies) for name, data in recipe.contest.kept.items()}
+        changes["contest"] = recipe.contest.model_copy(update={"kept": kept})
     return Frozen(recipe.model_copy(update=changes), model, copies)
 
 

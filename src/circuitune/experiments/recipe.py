@@ -4,10 +4,10 @@ A recipe may start with ``extends: default`` (or ``quick``, ``full``, or the nam
 holds only what differs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -312,10 +312,6 @@ class Recipe(Record):
         return self.contest.critical_layers if self.contest else None
 
 
-OTHERS: Mapping[str, tuple[str, ...]] = {"composition": ("parts", "unrelated"), "contest": ("kept",)}
-"""Where a recipe names the data of other tasks."""
-
-
 def load_recipe(source: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe by built-in name or path, resolve ``extends``, and apply nested ``changes``.
 
@@ -401,33 +397,32 @@ def extended(fields: Mapping[str, Any], what: str) -> dict[str, Any]:
     return merge(_read(parent), own)
 
 
+DATA: Final = (("data",), ("composition", "parts", "*"), ("composition", "unrelated", "*"), ("contest", "kept", "*"))
+"""Where in a recipe a task or a file of pairs is named; ``*`` is any name."""
+
+
 def anchored(fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The fields with paths as they are meant: from the folder of their file."""
     placed = dict(fields)
     model = fields.get("model")
     if isinstance(model, str) and (folder / model).is_dir():
         placed["model"] = str((folder / model).resolve())
-    if "data" in fields:
-        placed["data"] = _placed(fields["data"], folder)
-    for section, names in OTHERS.items():
-        own: object = fields.get(section)
-        if isinstance(own, dict):
-            placed[section] = {
-                key: {name: _placed(data, folder) for name, data in cast(dict[str, Any], tasks).items()}
-                if key in names and isinstance(tasks, dict)
-                else tasks
-                for key, tasks in cast(dict[str, Any], own).items()
-            }
+    for place in DATA:
+        _anchor(placed, place, folder)
     return placed
 
 
-def _placed(data: object, folder: Path) -> object:
-    """The fields of one task's data, its file from the folder."""
-    if not isinstance(data, dict):
-        return data
-    fields = cast(dict[str, Any], data)
-    file: object = fields.get("file")
-    return {**fields, "file": str((folder / file).resolve())} if isinstance(file, str) else fields
+def _anchor(fields: dict[str, Any], place: Sequence[str], folder: Path) -> None:
+    """Replace the path of the file at a place (`DATA`) in ``fields``, which are the caller's own."""
+    if not place:
+        if isinstance(fields.get("file"), str):
+            fields["file"] = str((folder / fields["file"]).resolve())
+        return
+    first, *rest = place
+    for name in fields if first == "*" else (first,):
+        if isinstance(fields.get(name), dict):
+            fields[name] = {**fields[name]}
+            _anchor(fields[name], rest, folder)
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

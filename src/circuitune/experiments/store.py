@@ -24,7 +24,7 @@ from circuitune.core.formats import RUN, mark, require_readable
 from circuitune.core.locking import LOCK
 from circuitune.core.manifest import COMPLETE, ENVIRONMENT, complete_with, is_complete, sha256_file, verify
 from circuitune.core.places import inside, is_plain_name, require_contained
-from circuitune.experiments.recipe import RECIPE, Recipe, parsed, read_text, to_yaml, validated
+from circuitune.experiments.recipe import RECIPE, Recipe, extended, parsed, read_text, to_yaml, validated
 from circuitune.experiments.specs import (
     NUMERICS,
     AnalyseSpec,
@@ -70,7 +70,7 @@ class Run:
         path = self.folder / RECIPE
         what = f"Recipe {path}"
         text = read_text(path, what, "give the command that began the run again")
-        recipe = validated(Recipe, parsed(text, what), what)
+        recipe = validated(Recipe, extended(parsed(text, what), what), what)
         for data in (recipe.data, *recipe.other_data.values()):
             if data.file is not None:
                 inside(self.folder, data.file)

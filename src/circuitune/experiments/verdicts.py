@@ -462,7 +462,8 @@ def _there(rows: Sequence[TaskEffectRow], seeds: int) -> str:
     """What is missing of a study that is not finished."""
     counts = sorted({row.seeds for row in rows})
     if len(counts) == 1:
-        return f"This is provisional: {counts[0]} seeds of {seeds} are there."
+        there = "1 seed" if counts[0] == 1 else f"{counts[0]} seeds"
+        return f"This is provisional: {there} of {seeds} {'is' if counts[0] == 1 else 'are'} there."
     said = ", ".join(f"{row.task} {row.seeds}" for row in rows)
     return f"This is provisional: of {seeds} seeds there are {said}."
 
