@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from circuitune.core.errors import InputError
+from circuitune.core.manifest import verify
 from circuitune.experiments.inputs import freeze
 from circuitune.experiments.ledger import KEPT, LEDGER, keep, kept_jobs, restore
 from circuitune.experiments.plan import Plan
@@ -34,7 +35,7 @@ def test_a_fresh_run_takes_them_over(finished: tuple[Run, Plan], ledger: Path, t
     fresh = _fresh(finished, tmp_path)
     assert restore(fresh, jobs.jobs, ledger) == len(jobs.methods)
     assert methods(fresh, jobs) == methods(run, jobs)
-    assert all(fresh.job(spec).complete and not fresh.job(spec).problems() for spec in jobs.methods)
+    assert all(fresh.job(spec).complete and not verify(fresh.job(spec).folder) for spec in jobs.methods)
     assert not fresh.job(jobs.phase1[0]).complete
     for spec in jobs.methods:
         for name in KEPT:

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -7,10 +8,14 @@ from pathlib import Path
 import pytest
 
 from circuitune.core.errors import InputError
-from circuitune.core.locking import locked
+from circuitune.core.formats import RUN
+from circuitune.core.locking import LOCK, locked
 from circuitune.core.manifest import COMPLETE
+from circuitune.experiments.checking import check
 from circuitune.experiments.inputs import freeze
+from circuitune.experiments.job import run_job
 from circuitune.experiments.plan import Plan
+from circuitune.experiments.run import conclude
 from circuitune.experiments.store import RECIPE, SPEC, Run, check_destination, create
 from experiments import tiny
 
@@ -52,24 +57,31 @@ def test_a_damaged_spec_is_refused(empty: tuple[Run, Plan], damage: str):
         _ = run.job(jobs.pairs).spec
 
 
-def test_check_finds_every_changed_byte(finished: tuple[Run, Plan], tmp_path: Path):
-    folder = tmp_path / "copy"
-    shutil.copytree(finished[0].folder, folder)
-    assert not any(Run.open(folder).check().values())
-    scores = next(folder.glob("jobs/circuits-*/scores/*.safetensors"))
-    data = bytearray(scores.read_bytes())
-    data[-1] ^= 1
-    scores.write_bytes(data)
-    (folder / "jobs" / next(iter(folder.glob("jobs/pairs-*"))).name / "test.jsonl").unlink()
-    problems = {name: found for name, found in Run.open(folder).check().items() if found}
-    assert {name.rsplit("-", 1)[0] for name in problems} == {scores.parent.parent.name.rsplit("-", 1)[0], "pairs"}
-
-
-def test_a_run_folder_can_be_moved(finished: tuple[Run, Plan], tmp_path: Path):
+def test_a_run_folder_can_be_moved_with_the_lock_of_a_killed_process(finished: tuple[Run, Plan], tmp_path: Path):
     shutil.copytree(finished[0].folder, tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / LOCK).write_text("process 1 on another machine")
+    next((tmp_path / "elsewhere" / "jobs").iterdir()).joinpath(LOCK).touch()
     run = Run.open(tmp_path / "elsewhere")
     assert run.recipe == finished[0].recipe
     assert all(run.job(spec).complete for spec in finished[1].jobs)
+    with locked(run.folder):
+        tiny.finish(run, finished[1])
+    assert not check(run.folder).broken
+
+
+@pytest.mark.parametrize("year", [1975, 2090])
+def test_no_time_of_a_file_decides_anything(year: int, finished: tuple[Run, Plan], tmp_path: Path):
+    shutil.copytree(finished[0].folder, tmp_path / "run")
+    run, jobs = Run.open(tmp_path / "run"), finished[1]
+    for path in run.folder.rglob("*"):
+        os.utime(path, (365.25 * 86400 * (year - 1970),) * 2)
+    before = tiny.content(run.folder)
+    folder = run.job(jobs.phase1_circuits[0]).folder
+    (folder / COMPLETE).unlink()  # this one is done again from older, or newer, inputs; the others are not
+    times = {path: path.stat().st_mtime_ns for path in run.job(jobs.tuning[0]).folder.rglob("*")}
+    tiny.finish(run, jobs)
+    assert tiny.content(run.folder) == before
+    assert times == {path: path.stat().st_mtime_ns for path in run.job(jobs.tuning[0]).folder.rglob("*")}
 
 
 def test_jobs_of_another_recipe_are_put_aside_and_come_back(finished: tuple[Run, Plan], tmp_path: Path, model: Path):
@@ -92,26 +104,6 @@ def test_progress_counts_checkpoints(empty: tuple[Run, Plan], finished: tuple[Ru
     assert finished[0].job(jobs.tuning[0]).progress() == 1
 
 
-def test_a_second_process_is_told_that_the_folder_is_taken(tmp_path: Path):
-    script = (
-        "from pathlib import Path\nimport sys\nfrom circuitune.core.locking import locked\n"
-        "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert holder.stdout
-    assert holder.stdin
-    assert holder.stdout.readline() == "held\n"
-    with pytest.raises(InputError, match="Another process is working"), locked(tmp_path):
-        pass
-    holder.kill()
-    holder.wait()
-    holder.stdin.close()
-    holder.stdout.close()
-    with locked(tmp_path):  # a dead process holds nothing
-        pass
-
-
 class TestDestination:
     def test_a_file_where_a_folder_belongs(self, tmp_path: Path):
         (tmp_path / "taken").write_text("x")
@@ -125,6 +117,18 @@ class TestDestination:
         with pytest.raises(InputError, match="holds other files"):
             check_destination(tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    def test_what_a_process_killed_at_its_start_leaves_is_no_obstacle(self, model: Path, tmp_path: Path):
+        folder = tmp_path / "run"
+        folder.mkdir()
+        (folder / LOCK).touch()
+        (folder / ".0123456789ab.partial").touch()
+        check_destination(folder)
+        (folder / LOCK).unlink()
+        frozen = freeze(tiny.recipe(model, tmp_path))
+        create(folder, frozen.recipe, {})
+        (folder / RECIPE).unlink()  # killed before the recipe was written
+        check_destination(folder)
 
     def test_an_unwritable_folder(self, model: Path, tmp_path: Path):
         frozen = freeze(tiny.recipe(model, tmp_path))
@@ -152,6 +156,47 @@ class TestDestination:
 
     def test_an_existing_run_is_taken_over(self, finished: tuple[Run, Plan]):
         check_destination(finished[0].folder)
+
+
+def test_a_run_of_a_newer_version_is_refused_with_its_number(finished: tuple[Run, Plan], tmp_path: Path):
+    shutil.copytree(finished[0].folder, tmp_path / "run")
+    (tmp_path / "run" / RUN).write_text('{"format": 2, "circuitune": "3.1", "something": "new"}')
+    for read in (Run.open, check_destination, check):
+        with pytest.raises(InputError, match=r"format 2, which circuitune 3\.1 began; this version reads .* up to 1"):
+            read(tmp_path / "run")
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"format": 0, "circuitune": ""}', '{"format": "x", "circuitune": ""}'])
+def test_a_damaged_format_is_refused(damage: str, finished: tuple[Run, Plan], tmp_path: Path):
+    shutil.copytree(finished[0].folder, tmp_path / "run")
+    (tmp_path / "run" / RUN).write_text(damage)
+    with pytest.raises(InputError, match=RUN):
+        Run.open(tmp_path / "run")
+
+
+def test_a_run_begun_before_there_was_a_format_is_read(finished: tuple[Run, Plan], tmp_path: Path):
+    shutil.copytree(finished[0].folder, tmp_path / "run")
+    (tmp_path / "run" / RUN).unlink()
+    assert Run.open(tmp_path / "run").recipe == finished[0].recipe
+
+
+def test_a_file_of_a_finished_job_that_changed_is_not_built_upon(finished: tuple[Run, Plan], tmp_path: Path):
+    shutil.copytree(finished[0].folder, tmp_path / "run")
+    run, jobs = Run(tmp_path / "run"), finished[1]
+    trained, circuits = run.job(jobs.phase1[0]).folder, run.job(jobs.phase1_circuits[0]).folder
+    weights = trained / "checkpoints" / "step-00003" / "adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1  # PEFT would load it without a word
+    weights.write_bytes(data)
+    (circuits / COMPLETE).unlink()
+    with pytest.raises(InputError, match=r"adapter_model.safetensors has changed.* Remove .*phase1.*; the same"):
+        run_job(circuits)
+    with pytest.raises(InputError, match="has changed"):
+        conclude(run, jobs)
+    shutil.rmtree(trained)
+    run.prepare(jobs.jobs)
+    tiny.finish(run, jobs)
+    assert tiny.content(run.folder) == tiny.content(finished[0].folder)
 
 
 def test_a_folder_without_recipe_is_no_run(tmp_path: Path):

@@ -11,10 +11,9 @@ from circuitune.experiments.inputs import Frozen, freeze
 from circuitune.experiments.job import run_job
 from circuitune.experiments.plan import Plan, plan
 from circuitune.experiments.recipe import Recipe, load_recipe
+from circuitune.experiments.run import conclude
 from circuitune.experiments.specs import JobSpec
 from circuitune.experiments.store import Run, create
-from circuitune.experiments.summary import write_summary
-from circuitune.experiments.tables import write_tables
 from circuitune.models.loading import NANO_FOLDER
 
 RECIPE = """\
@@ -73,8 +72,7 @@ def finish(run: Run, jobs: Plan) -> None:
     """Do all jobs one after the other in this process, then tables and summary."""
     for spec in jobs.jobs:
         run_job(run.job(spec).folder)
-    write_tables(run, jobs)
-    write_summary(run, jobs)
+    conclude(run, jobs)
 
 
 def finished(chosen: Recipe, folder: Path) -> tuple[Run, Plan]:

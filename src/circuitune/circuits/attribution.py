@@ -34,6 +34,7 @@ from circuitune.circuits.exact import exact_scores
 from circuitune.circuits.flow import information_flow
 from circuitune.circuits.gradients import Method, Quadrature, Request, attribute_batch
 from circuitune.circuits.graph import Graph
+from circuitune.circuits.halving import in_pieces
 from circuitune.circuits.memory import BUDGET, attribution_memory, positions_per_batch
 from circuitune.circuits.metrics import Loss, parts_of, resolve
 from circuitune.circuits.quadrature import completeness, path_points
@@ -41,8 +42,9 @@ from circuitune.circuits.reduce import summed
 from circuitune.circuits.scores import EdgeScores
 from circuitune.circuits.weights import Weights
 from circuitune.core.errors import MachineError
-from circuitune.models.anatomy import anatomy_of
+from circuitune.models.anatomy import Anatomy, anatomy_of
 from circuitune.models.encoding import EncodedPairs
+from circuitune.models.finite import origin
 from circuitune.models.running import prepared
 
 
@@ -77,14 +79,15 @@ def attribute(
         mean_over: prompts for the mean ablations; by default `inputs` themselves.
         per_example: keep the scores of every example too (float32 [n, sources, destinations]).
         batch_size: rows per batch; by default what fits `memory`. The scores do not depend on it.
-        memory: bytes that the engine may take above the model (see `circuits.memory`).
+        memory: bytes that the engine may take above the model (see `circuits.memory`); where even they are not there,
+            batches are halved, with a warning.
         share_prefix: compute the positions shared by clean and corrupted prompts once; changes no score.
 
     Warns where the completeness residual is large, with the number of steps that would do.
 
     Raises:
         InputError: unknown method, quadrature, ablation or metric, too few steps, unsupported architecture.
-        MachineError: a score is not finite.
+        MachineError: a score is not finite (it is said where that begins), or memory does not hold a single pair.
     """
     require_ablation(ablation)
     anatomy = anatomy_of(model)
@@ -103,9 +106,7 @@ def attribute(
     total = total.over_processes()
     values = (total.scores / len(inputs)).float()
     if not bool(torch.isfinite(values).all()):
-        raise MachineError(
-            "Some edge scores are not finite; the model's weights or activations overflow or hold NaN."
-        )
+        raise MachineError(f"Some edge scores are not finite: {_origin(anatomy, inputs, values, graph)}.")
     integrated = method == "eap-ig"
     residual = None
     if integrated and ablation == "interchange":
@@ -130,6 +131,18 @@ def attribute(
     )
 
 
+def _origin(anatomy: Anatomy, inputs: EncodedPairs, values: Tensor, graph: Graph) -> str:
+    """Where the numbers stop being finite, in words: a weight, an activation, or the gradient of a destination."""
+
+    def run() -> None:
+        for batch in batches(inputs, anatomy.device, 1, share_prefix=False):
+            for prompts in (batch.clean, batch.corrupted):
+                anatomy.model(input_ids=prompts, use_cache=False)
+
+    broken = (~torch.isfinite(values)).any(0).nonzero()[:, 0].tolist()
+    return f"{origin(anatomy.model, run)} (up to {graph.destinations[broken[-1]]}, {len(broken)} destinations)"
+
+
 @dataclass
 class _Total:
     """Sums over all examples of the scores and of loss(corrupted) - loss(clean); single examples' scores, if kept."""
@@ -152,8 +165,7 @@ class _Total:
     def add(self, sign: int, request: Request, parts: Iterable[Batch]) -> None:
         """Score all batches of one part of the loss."""
         score = {"exact": _exact, "information-flow": _flow}.get(request.method, attribute_batch)
-        for batch in parts:
-            scores_NSR, raised = score(request, batch)
+        for batch, (scores_NSR, raised) in in_pieces(lambda batch: score(request, batch), parts):
             if not batch.counted:
                 continue
             self.scores += sign * scores_NSR.double().sum(0).cpu()

@@ -1,7 +1,7 @@
 """Rows in groups the model can run without padding and without repeating the start they share."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -37,6 +37,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def split(self, rows: int) -> "list[Batch]":
+        """The same rows in batches of at most so many."""
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        starts = range(0, len(self), rows)
+        return [replace(self, **{n: value[start : start + rows] for n, value in tensors.items()}) for start in starts]
 
     @property
     def positions(self) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from circuitune.circuits.ablation import Ablation, Constant, constant, require_ablation
 from circuitune.circuits.batches import Batch, batches
 from circuitune.circuits.graph import Graph
+from circuitune.circuits.halving import in_pieces
 from circuitune.circuits.memory import BUDGET, evaluation_memory, positions_per_batch
 from circuitune.circuits.metrics import METRICS, Loss, Metric, parts_of, resolve
 from circuitune.circuits.patching import reference_run, run_circuits
@@ -23,6 +24,7 @@ from circuitune.core.notebook import line
 from circuitune.core.statistics import Interval, Undefined, bootstrap_ratio
 from circuitune.models.anatomy import Anatomy, anatomy_of
 from circuitune.models.encoding import EncodedPairs
+from circuitune.models.finite import origin
 from circuitune.models.running import prepared
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -265,8 +267,7 @@ class _Request:
         """The clean run, the ablated one, then one per circuit, over all examples; `Run.metric` holds the loss."""
         rows: list[Tensor] = []
         measured: list[list[Run]] = []
-        for batch in parts:
-            runs = self._measure_batch(batch)
+        for batch, runs in in_pieces(self._measure_batch, parts):
             if batch.counted:
                 measured.append(runs)
                 rows.append(batch.rows)
@@ -277,7 +278,8 @@ class _Request:
 
         def measured(logits: Float[Tensor, "B T V"]) -> Run:
             if not bool(torch.isfinite(logits).all()):
-                raise MachineError("A logit is not finite; the model's weights or activations overflow or hold NaN.")
+                where = origin(self.anatomy.model, lambda: self.anatomy.model(input_ids=batch.clean, use_cache=False))
+                raise MachineError(f"A logit is not finite: {where}.")
             loss = batch.losses(self.metric, logits, reference.clean_logits)
             away = [batch.losses(METRICS["kl"], logits, base) for base in (reference.clean_logits, reference.logits)]
             return Run(loss.float().cpu(), batch.correct(logits).cpu(), away[0].float().cpu(), away[1].float().cpu())

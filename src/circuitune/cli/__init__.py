@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from circuitune.core.errors import InputError, MachineError
+from circuitune.core.errors import InputError, MachineError, out_of_memory
 
 VERBS = {
     "run": "Fine-tune, follow the circuits, compare rank plans; ends in a report.",
@@ -61,7 +61,9 @@ def call(arguments: Sequence[str]) -> int:
         return _failed(str(error), 1)
     except MachineError as error:
         return _failed(str(error), 1)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         return _failed("Out of memory; take fewer pairs, a smaller batch, or a smaller model.", 1)
     except KeyboardInterrupt:
         resumes = given[:1] in (["run"], ["job"], ["follow"], ["sweep"])

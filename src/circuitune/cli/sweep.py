@@ -164,6 +164,7 @@ def _do(
     study: "Study", parts: "tuple[Part, ...]", folder: Path, engine: "Engine", exported: Path | None
 ) -> "list[Part]":
     """Do every run; the study's tables, and what is exported, are written anew after each that is finished."""
+    from circuitune.core.manifest import complete
     from circuitune.experiments.engines.schedule import Pending
     from circuitune.experiments.ledger import LEDGER, keep
     from circuitune.experiments.run import conduct
@@ -184,6 +185,7 @@ def _do(
             keep(run, part.jobs.jobs, ledger)
         done.append(part)
         write_results(study, judged(study, done), folder / RESULTS)
+        complete(folder / RESULTS)
         if exported is not None:
             _export(study, done, exported)
     return done

@@ -6,10 +6,12 @@ manifests.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from circuitune.core.atomic import flush, remove_partial_files, write_json
 from circuitune.core.errors import InputError
+from circuitune.core.locking import LOCK
 from circuitune.core.records import CompleteRecord, FileRecord, read_record
 
 COMPLETE = "COMPLETE.json"
@@ -40,12 +42,16 @@ def digest(value: object) -> str:
 def complete(folder: Path) -> None:
     """Declare a folder finished: remove partial files, flush the rest, write ``COMPLETE.json`` last."""
     remove_partial_files(folder)
+    own = (folder / COMPLETE, folder / ENVIRONMENT, folder / LOCK)
+    complete_with(folder, (path for path in folder.rglob("*") if path.is_file() and path not in own))
+
+
+def complete_with(folder: Path, paths: Iterable[Path]) -> None:
+    """Declare these files of a folder, all of them inside it, to be what it was finished with."""
     files: dict[str, FileRecord] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in (COMPLETE, ENVIRONMENT):
-            flush(path)
-            files[name] = FileRecord(bytes=path.stat().st_size, sha256=sha256_file(path))
+    for path in sorted(paths):
+        flush(path)
+        files[path.relative_to(folder).as_posix()] = FileRecord(bytes=path.stat().st_size, sha256=sha256_file(path))
     write_json(folder / COMPLETE, CompleteRecord(files=files))
 
 
@@ -58,8 +64,11 @@ def is_complete(folder: Path) -> bool:
     return all(_is_own(name) and _size(folder / name) == file.bytes for name, file in record.files.items())
 
 
-def verify(folder: Path) -> list[str]:
-    """Read every listed file and say in words what differs from ``COMPLETE.json``; empty when all is well."""
+def verify(folder: Path, only: str | None = None) -> list[str]:
+    """Read every listed file and say in words what differs from ``COMPLETE.json``; empty when all is well.
+
+    ``only``: read this one; it must be listed.
+    """
     try:
         record = read_record(folder / COMPLETE, CompleteRecord)
     except InputError as error:
@@ -67,7 +76,10 @@ def verify(folder: Path) -> list[str]:
     foreign = next((name for name in record.files if not _is_own(name)), None)
     if foreign is not None:
         return [f"{folder / COMPLETE} names {foreign[:200]}, which is not in its folder."]
-    problems = (_problem(folder / name, file) for name, file in record.files.items())
+    if only is not None and only not in record.files:
+        return [f"{folder / only} is not listed in {COMPLETE}."]
+    listed = record.files.items() if only is None else [(only, record.files[only])]
+    problems = (_problem(folder / name, file) for name, file in listed)
     return [problem for problem in problems if problem]
 
 
@@ -89,6 +101,8 @@ def _problem(path: Path, expected: FileRecord) -> str | None:
         return f"{path} is missing."
     if size != expected.bytes:
         return f"{path} has {size} bytes instead of {expected.bytes}."
-    if sha256_file(path) != expected.sha256:
-        return f"{path} has changed: its SHA-256 is not the recorded {expected.sha256[:12]}..."
-    return None
+    try:
+        same = sha256_file(path) == expected.sha256
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror or error})."
+    return None if same else f"{path} has changed: its SHA-256 is not the recorded {expected.sha256[:12]}..."

@@ -5,7 +5,7 @@ model's fields, in order. In a row an empty cell stands for ``None``; no row mod
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -395,11 +395,26 @@ def read_record(path: Path, model: type[R]) -> R:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({_reason(error)}); check the path.") from error
     try:
-        return model.model_validate(parse_json(text))
+        value = parse_json(text)
+        _require_known_format(path, value, model)
+        return model.model_validate(value)
     except ValueError as error:  # pydantic's too
         raise InputError(
             f"{path} is not a {model.__name__} ({_reason(error)}); make it again with circuitune."
         ) from error
+
+
+def _require_known_format(path: Path, value: object, model: type[BaseModel]) -> None:
+    """InputError where a newer version wrote the document: then another field may be the first that does not fit."""
+    field = model.model_fields.get("format")
+    if field is None or not isinstance(field.default, int) or not isinstance(value, dict):
+        return
+    written = cast(dict[str, object], value).get("format")
+    if isinstance(written, int) and written > field.default:
+        raise InputError(
+            f"{path} has format {written}, which a newer circuitune wrote; this version reads format "
+            f"{field.default}: update circuitune."
+        )
 
 
 def _reason(error: Exception) -> str:

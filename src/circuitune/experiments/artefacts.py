@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from circuitune.circuits.attribution import attribute
 from circuitune.circuits.memory import BUDGET
 from circuitune.circuits.scores import EdgeScores
-from circuitune.core.errors import InputError
+from circuitune.core.errors import InputError, MachineError
 from circuitune.experiments.inputs import Model, load_pinned, load_whole
 from circuitune.experiments.recipe import DiscoveryRecipe
 from circuitune.experiments.specs import (
@@ -116,7 +116,19 @@ def scored(
 
 @contextmanager
 def opened(base: PreTrainedModel, checkpoint: Path) -> Generator[Model]:
-    """The model of a checkpoint, in evaluation mode: the base with its adapter in it meanwhile, or a whole model."""
+    """The model of a checkpoint, in evaluation mode: the base with its adapter in it meanwhile, or a whole model.
+
+    What fails with it is said to be of this checkpoint.
+    """
+    try:
+        with _opened(base, checkpoint) as model:
+            yield model
+    except MachineError as error:
+        raise MachineError(f"{checkpoint.name}: {error}") from error
+
+
+@contextmanager
+def _opened(base: PreTrainedModel, checkpoint: Path) -> Generator[Model]:
     if not (checkpoint / "adapter_config.json").is_file():
         yield load_whole(str(checkpoint), device=base.device, dtype=base.dtype)[0]
         return

@@ -11,8 +11,15 @@ from circuitune.core.errors import InputError
 from circuitune.core.manifest import digest, sha256_file
 from circuitune.core.records import PairsRecord, SizeRecord
 from circuitune.experiments.estimate import Size
-from circuitune.experiments.recipe import RECIPE, DataRecipe, Recipe, parsed, read_text
+from circuitune.experiments.recipe import (
+    RECIPE,
+    DataRecipe,
+    Recipe,
+    parsed,
+    read_text,
+)
 from circuitune.experiments.specs import ModelRef
+from circuitune.experiments.store import HASHED, INPUTS, require_input
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.answering import fill_wrong
 from circuitune.models.loading import NANO, NANO_FOLDER, chosen_device, load
@@ -88,7 +95,10 @@ def _pinned(data: DataRecipe, copies: dict[str, Path]) -> DataRecipe:
     path = Path(data.file)
     if not path.is_file():
         raise InputError(f"{data.file} is no file; give a CSV or JSONL file of pairs.")
-    inside = f"inputs/{sha256_file(path)[:12]}/{path.name}"
+    run = path.parent.parent.parent
+    if path.parent.parent == run / INPUTS and (run / RECIPE).is_file():  # the recipe of a run folder, given again
+        require_input(path)
+    inside = f"{INPUTS}/{sha256_file(path)[:HASHED]}/{path.name}"
     copies[inside] = path
     return data.model_copy(update={"file": inside})
 
@@ -146,7 +156,10 @@ def load_pinned(
 def read(data: DataRecipe, run: Path) -> PairSet:
     """The recipe's pairs, all of them, unchecked; a file's path is taken from ``run``."""
     if data.file is not None:
-        return read_pairs(run / data.file, answer_prefix=data.answer_prefix)
+        path = run / data.file
+        if data.file.startswith(f"{INPUTS}/"):
+            require_input(path)
+        return read_pairs(path, answer_prefix=data.answer_prefix)
     assert data.task is not None
     return task(data.task, **cast(dict[str, Any], data.parameters))
 

@@ -19,6 +19,7 @@ from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.atomic import write_json
 from circuitune.core.csvio import write_rows
 from circuitune.core.environment import describe
+from circuitune.core.errors import MachineError
 from circuitune.core.locking import locked
 from circuitune.core.manifest import ENVIRONMENT, complete
 from circuitune.core.records import (
@@ -50,6 +51,7 @@ from circuitune.experiments.specs import (
     PairsSpec,
     RobustnessSpec,
     TrainSpec,
+    title,
 )
 from circuitune.experiments.store import JobFolder
 from circuitune.experiments.tuned import train
@@ -64,7 +66,7 @@ def run_job(folder: Path) -> None:
 
     Raises:
         InputError: no job is there, an input is missing or changed, or another process is at it.
-        MachineError: the disk refused a file, or a number is not finite.
+        MachineError: the disk refused a file, memory ran out, or a number is not finite; it names the job.
     """
     job = JobFolder(folder.resolve())
     spec = job.spec
@@ -76,7 +78,10 @@ def run_job(folder: Path) -> None:
         job.clear()
         started = time.monotonic()
         torch.use_deterministic_algorithms(True, warn_only=spec.model.device != "cpu")  # a GPU lacks some of them
-        _work(job, spec)
+        try:
+            _work(job, spec)
+        except MachineError as error:
+            raise MachineError(f"{title(spec)}: {error}") from error
         write_json(job.folder / ENVIRONMENT, describe(time.monotonic() - started))
         complete(job.folder)
 

@@ -3,7 +3,8 @@
 run = conduct(freeze(load_recipe("default")), Path("runs/first"), Local(2), watch=bars)
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from circuitune.experiments.inputs import Frozen, recall
 from circuitune.experiments.ledger import restore
 from circuitune.experiments.plan import Plan, plan
 from circuitune.experiments.specs import JobSpec, folder_name
-from circuitune.experiments.store import Run, check_destination, create
+from circuitune.experiments.store import STALE, Run, check_destination, create
 from circuitune.experiments.summary import write_summary
 from circuitune.experiments.tables import write_tables
 from circuitune.experiments.validation import Validator
@@ -51,16 +52,38 @@ def conduct(
     with locked(ensure_writable_folder(folder)):
         _require_no_queue(folder, jobs, engine)
         run = create(folder, frozen.recipe, frozen.files)
-        run.prepare(jobs.jobs)
+        if retired := run.prepare(jobs.jobs):
+            warnings.warn(put_aside(run, retired), stacklevel=2)
         if ledger is not None:
             restore(run, jobs.jobs, ledger)
         with watch(jobs.jobs, size) as observer:
             pending = engine.run(run, jobs.jobs, memory(size), observer)
         if pending is not None:
             return pending
-        write_tables(run, jobs)
-        write_summary(run, jobs)
+        conclude(run, jobs)
     return run
+
+
+def conclude(run: Run, jobs: Plan) -> None:
+    """Make the tables and the summary of a run whose jobs are complete, and declare it finished.
+
+    Raises:
+        InputError: a file of a job is not as it was written.
+    """
+    for spec in jobs.jobs:
+        run.job(spec).require_intact()
+    write_tables(run, jobs)
+    write_summary(run, jobs)
+    run.seal()
+
+
+def put_aside(run: Run, names: Sequence[str]) -> str:
+    """Which jobs the recipe, or this version of circuitune, no longer has, and what becomes of them."""
+    which = f"{len(names)} jobs are" if len(names) > 1 else f"{names[0]} is"
+    return (
+        f"{which} stale: the recipe, or the version of circuitune, is another than the one they were made with. "
+        f"{run.folder / STALE} keeps what was done until that recipe and version come back."
+    )
 
 
 def _require_no_queue(folder: Path, jobs: Plan, engine: Engine) -> None:
@@ -68,7 +91,7 @@ def _require_no_queue(folder: Path, jobs: Plan, engine: Engine) -> None:
     arrays = in_queue(folder)
     if not arrays:
         return
-    wanted, there = {folder_name(spec) for spec in jobs.jobs}, {path.name for path in (folder / "jobs").iterdir()}
+    wanted, there = {folder_name(spec) for spec in jobs.jobs}, {job.folder.name for job in Run(folder).jobs}
     if not isinstance(engine, Slurm) or wanted != there:
         raise InputError(
             f"Jobs of {folder} are in Slurm's queue; wait for them with the command that submitted them, or cancel "

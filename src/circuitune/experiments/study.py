@@ -20,6 +20,7 @@ from pydantic import Field, JsonValue
 from circuitune.core.atomic import write_bytes, write_text
 from circuitune.core.csvio import write_rows
 from circuitune.core.errors import InputError
+from circuitune.core.manifest import is_complete, verify
 from circuitune.core.records import Record
 from circuitune.core.study_records import ClaimRow, EffectRow, TaskEffectRow
 from circuitune.experiments.estimate import Size, estimate
@@ -121,7 +122,7 @@ class Part:
     @property
     def finished(self) -> bool:
         """Whether all jobs of this very recipe are complete and its tables are there."""
-        if self.missing or not all(path.is_file() for path in self.exported):
+        if self.missing or not is_complete(self.folder) or not all(path.is_file() for path in self.exported):
             return False
         return (self.folder / RECIPE).read_text(encoding="utf-8") == to_yaml(self.frozen.recipe)
 
@@ -265,6 +266,8 @@ def _not_counting(claim: ClaimRow) -> ClaimRow:
 
 
 def _tables(part: Part) -> Tables:
+    if problems := verify(part.folder):
+        raise InputError(f"{problems[0]} The same sweep makes it anew.")
     return read_tables(part.folder / "tables", part.frozen.recipe.discovery.share)
 
 

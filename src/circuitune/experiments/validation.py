@@ -5,6 +5,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from circuitune.core.errors import InputError
 from circuitune.core.manifest import digest
 from circuitune.experiments.estimate import Size
 from circuitune.experiments.inputs import (
@@ -21,6 +22,7 @@ from circuitune.experiments.inputs import (
 )
 from circuitune.experiments.recipe import DataRecipe, Recipe
 from circuitune.models.anatomy import anatomy_of
+from circuitune.models.finite import broken_weight
 from circuitune.tasks.pairs import PairSet
 from circuitune.tasks.perturb import disjoint_splits, perturbed
 
@@ -64,6 +66,10 @@ class Validator:
             self._loaded = None  # two models need not fit at once
             self._pairs.clear()
             self._loaded, self._asked = load_whole(recipe.model, revision=recipe.revision), asked
+            if weight := broken_weight(self._loaded[0]):
+                raise InputError(
+                    f"{recipe.model}: the weight {weight} holds NaN or infinity; restore the model, or give another."
+                )
         return self._loaded
 
     def _prepared(self, data: DataRecipe, run: Path, model: Model, tokenizer: PreTrainedTokenizerBase) -> PairSet:

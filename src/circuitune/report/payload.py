@@ -16,6 +16,8 @@ from pydantic import BaseModel
 from circuitune.core import chance_records, records
 from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
+from circuitune.core.formats import require_readable
+from circuitune.core.manifest import COMPLETE, verify
 from circuitune.core.parsing import parse_yaml
 from circuitune.core.places import inside, require_contained
 from circuitune.report.embedding import Packed, pack
@@ -109,10 +111,13 @@ def read_tables(run: Path, models: Mapping[str, type[BaseModel]] = TABLES) -> di
     """
     if not run.is_dir():
         raise InputError(f"{run} is no folder; give the folder of a run, such as runs/first.")
+    require_readable(run)
     known = [run / "recipe.yaml", run / "summary.json", *(_table(run, name) for name in TABLES)]
     if not any(path.is_file() for path in known):
         raise InputError(f"{run} is no run folder: it has neither recipe.yaml, summary.json nor tables/*.csv.")
     require_contained(run)
+    if (run / COMPLETE).is_file():  # a run under way has none
+        _require(verify(run), "The command that made the run makes it anew.")
     return {
         name: read_rows(_table(run, name), model) for name, model in models.items() if _table(run, name).is_file()
     }
@@ -197,7 +202,17 @@ def _graph(packed: Packed) -> dict[str, object]:
 def _pairs(run: Path) -> object:
     """The run's pairs.json, if it has exactly one: an example, and what was left out and why."""
     found = sorted((run / "jobs").glob("*/pairs.json"))
-    return records.read_record(found[0], records.PairsRecord).model_dump(mode="json") if len(found) == 1 else None
+    if len(found) != 1:
+        return None
+    if (found[0].parent / COMPLETE).is_file():
+        _require(verify(found[0].parent, found[0].name), "`circuitune runs check` says what to do.")
+    return records.read_record(found[0], records.PairsRecord).model_dump(mode="json")
+
+
+def _require(problems: Sequence[str], fix: str) -> None:
+    """InputError with the first of the problems."""
+    if problems:
+        raise InputError(f"{problems[0]} {fix}")
 
 
 def _optional(path: Path, read: Callable[[Path], object]) -> object:

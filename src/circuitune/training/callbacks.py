@@ -8,10 +8,12 @@ from typing import Any
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from circuitune.core.errors import MachineError
 from circuitune.core.records import AccuracyRow
 from circuitune.core.statistics import wilson
 from circuitune.models.answering import answer
 from circuitune.models.encoding import EncodedPairs
+from circuitune.models.finite import origin
 from circuitune.training.resuming import Attempts, State
 from circuitune.training.tuning import Model, Tuning
 
@@ -43,6 +45,9 @@ class Measurement:
 
     def _row(self, model: Model, split: str, inputs: EncodedPairs, step: int, epoch: float) -> AccuracyRow:
         answers = answer(model, inputs)
+        if not bool(answers.loss.isfinite().all()):
+            where = origin(model, lambda: answer(model, inputs))
+            raise MachineError(f"The loss on the {split} pairs is not finite: {where}; lower the learning rate.")
         correct, examples = int(answers.correct.sum()), len(inputs)
         interval = wilson(correct, examples)
         return AccuracyRow(
@@ -101,9 +106,12 @@ class Checkpoints(TrainerCallback):
             self._take(state.global_step, state.epoch or 0.0)
 
     def _take(self, step: int, epoch: float) -> None:
-        with self.tuning.as_saved(self.model) as model:
-            self.saved = self.tuning.save(model, self.tokenizer, checkpoint_folder(self.folder, step))
-            self.rows += self.measurement.rows(model, step, epoch)
+        try:
+            with self.tuning.as_saved(self.model) as model:
+                self.saved = self.tuning.save(model, self.tokenizer, checkpoint_folder(self.folder, step))
+                self.rows += self.measurement.rows(model, step, epoch)
+        except MachineError as error:
+            raise MachineError(f"Step {step}: {error}") from error
 
 
 @dataclass

@@ -241,6 +241,7 @@ class _Rewarded(Continues):
         trained: Any = super()
         loss: Tensor = trained.training_step(*args, **kwargs)
         self._tell_loss(loss.item())
+        self._require_gradients()
         return loss
 
     def _require_something_to_learn(self, step: int) -> None:

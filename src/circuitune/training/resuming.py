@@ -10,7 +10,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +26,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from circuitune.core.atomic import PARTIAL, remove_partial_files, write_json
 from circuitune.core.errors import InputError, MachineError
-from circuitune.core.locking import locked
+from circuitune.core.locking import LOCK, locked
 from circuitune.core.manifest import canonical_json, complete, is_complete, verify
 from circuitune.core.parsing import parse_json
 
@@ -38,7 +38,7 @@ def unfinished(folder: Path) -> bool:
     place = folder / _FOLDER
     if not place.is_dir():
         return False
-    left = [path for path in place.iterdir() if not path.name.endswith(PARTIAL)]
+    left = [path for path in place.iterdir() if not path.name.endswith(PARTIAL) and path.name != LOCK]
     return not left or place / _OPTIONS in left  # nothing: killed before the options were there, or after the end
 
 
@@ -73,24 +73,32 @@ def attempt(folder: Path, options: Mapping[str, Any]) -> Iterator["Attempts"]:
     """
     place = folder / _FOLDER
     place.mkdir(exist_ok=True)
-    with locked(place):
-        path = place / _OPTIONS
-        if not path.exists():
-            write_json(path, dict(options))
-        now, before = json.loads(canonical_json(dict(options))), _read(path)
-        differing = [name for name in (*options, *before) if before.get(name) != now.get(name)]
-        if differing:
-            raise InputError(
-                f"{folder} holds an unfinished training with another {differing[0].replace('_', ' ')}; give the "
-                "options it was begun with, or choose another folder."
-            )
-        remove_partial_files(folder)
-        attempts = Attempts(place)
-        try:
-            yield attempts
-        except InputError:  # refused options leave nothing to go on from
-            attempts.end()
-            raise
+    try:
+        with locked(place):
+            _require_same(folder, place / _OPTIONS, options)
+            remove_partial_files(folder)
+            attempts = Attempts(place)
+            try:
+                yield attempts
+            except InputError:  # refused options leave nothing to go on from
+                attempts.end()
+                raise
+    finally:
+        with suppress(OSError):  # there is a state in it to go on from
+            place.rmdir()
+
+
+def _require_same(folder: Path, path: Path, options: Mapping[str, Any]) -> None:
+    """InputError where an attempt before had other options; the first one writes them down."""
+    if not path.exists():
+        write_json(path, dict(options))
+    now, before = json.loads(canonical_json(dict(options))), _read(path)
+    differing = [name for name in (*options, *before) if before.get(name) != now.get(name)]
+    if differing:
+        raise InputError(
+            f"{folder} holds an unfinished training with another {differing[0].replace('_', ' ')}; give the "
+            "options it was begun with, or choose another folder."
+        )
 
 
 @dataclass(frozen=True)
@@ -124,11 +132,13 @@ class Attempts:
                 shutil.rmtree(other)
 
     def end(self) -> None:
-        """Remove everything; the options last, so that what is left of a kill in between is begun anew."""
+        """Remove everything; the options last, so that what is left of a kill in between is begun anew.
+
+        The folder itself goes when its lock does (`attempt`).
+        """
         for state in self._states():
             shutil.rmtree(state)
         (self.place / _OPTIONS).unlink()
-        self.place.rmdir()
 
     def _states(self) -> list[Path]:
         return sorted(self.place.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))

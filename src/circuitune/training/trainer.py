@@ -1,16 +1,19 @@
 """The Transformers Trainer with the answer's loss, and with states of its own to go on from after a kill."""
 
 import inspect
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from transformers import Trainer
 
 from circuitune.core.errors import MachineError
+from circuitune.models.finite import origin
 from circuitune.training.resuming import (
     State,
     optimizer_state,
@@ -89,14 +92,26 @@ class Continues:
         trained: Any = self
         return trained.model
 
-    def _tell_loss(self, loss: float) -> None:
-        """Add to the loss of the step under way; MachineError where it is not finite."""
+    def _tell_loss(self, loss: float, run: Callable[[], object] = lambda: None) -> None:
+        """Add to the loss of the step under way; MachineError where it is not finite. ``run`` repeats the forward."""
         trained: Any = self
         step = trained.state.global_step + 1
         if not isfinite(loss):
-            raise MachineError(f"The training loss is {loss} at step {step}; lower the learning rate.")
+            where = origin(self._tuned, run)
+            raise MachineError(f"The training loss is {loss} at step {step}: {where}; lower the learning rate.")
         told = self.told.setdefault(step, {})
         told["loss"] = told.get("loss", 0.0) + loss
+
+    def _require_gradients(self) -> None:
+        """MachineError where a gradient is not finite: clipping by the norm would make every weight NaN."""
+        trained: Any = self
+        gradients = {name: own.grad for name, own in self._tuned.named_parameters() if own.grad is not None}
+        if not bool(get_total_norm(gradients.values()).isfinite()):
+            broken = [name for name, gradient in gradients.items() if not bool(gradient.isfinite().all())]
+            raise MachineError(
+                f"The gradient of {broken[0] if broken else 'all weights together'} is not finite at step "
+                f"{trained.state.global_step + 1}; lower the learning rate, or train in a type that overflows later."
+            )
 
 
 class AnswerTrainer(Continues, Trainer):
@@ -137,6 +152,7 @@ class AnswerTrainer(Continues, Trainer):
         with self.compute_loss_context_manager():
             loss = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         self.accelerator.backward(loss)
+        self._require_gradients()
         return loss.detach()
 
     def compute_loss(
@@ -153,16 +169,15 @@ class AnswerTrainer(Continues, Trainer):
         """
         positions, labels_BU = inputs["positions"], inputs["labels"]
         keep = {"logits_to_keep": positions} if self._keeps_some_logits else {}
-        outputs = model(
-            input_ids=inputs["input_ids"], attention_mask=inputs.get("attention_mask"), use_cache=False, **keep
-        )
+        given = {"input_ids": inputs["input_ids"], "attention_mask": inputs.get("attention_mask"), "use_cache": False}
+        outputs = model(**given, **keep)
         logits_BUV = outputs.logits if keep else outputs.logits[:, positions]
         total = cross_entropy(
             logits_BUV.flatten(0, 1).float(), labels_BU.flatten(), ignore_index=IGNORED, reduction="sum"
         )
         assert num_items_in_batch
         loss = total / num_items_in_batch
-        self._tell_loss(loss.item())
+        self._tell_loss(loss.item(), lambda: model(**given, **keep))
         penalty = self.tuning.penalty(self._tuned)
         return loss if penalty is None else loss + penalty / self.current_gradient_accumulation_steps
 

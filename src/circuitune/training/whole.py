@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -53,9 +54,10 @@ def _appearing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)  # the same checkpoint, of a run that goes on before it
         unfinished.rename(folder)
         flush(folder.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise MachineError(
-            f"{folder} could not be written ({error.strerror or error}); free space or choose another folder."
+            f"{folder} could not be written ({reason}); free space or choose another folder."
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from circuitune.core.atomic import write_text
-from circuitune.core.errors import InputError, MachineError
+from circuitune.core.errors import InputError, MachineError, out_of_memory
 from circuitune.experiments.specs import JobSpec, title
 
 THREADS = {
@@ -32,7 +32,7 @@ class Answer:
 
     def check(self, spec: JobSpec) -> None:
         """Raise what went wrong."""
-        if isinstance(self.error, InputError | MachineError | MemoryError | OSError):
+        if isinstance(self.error, InputError | MachineError):
             raise self.error
         if self.error is not None:
             raise MachineError(f"Job '{title(spec)}' failed: {self.error}") from self.error
@@ -55,9 +55,27 @@ def _error(folder: Path) -> BaseException | None:
         from circuitune.experiments.job import run_job
 
         run_job(folder)
-    except (InputError, MachineError, MemoryError, OSError) as error:
+    except (InputError, MachineError) as error:
         return type(error)(*error.args)
-    except Exception as error:  # a defect of ours: its place goes where the next attempt clears it
-        write_text(folder / FAILURE, traceback.format_exc())
-        return RuntimeError(f"{type(error).__name__}: {error} (see {folder / FAILURE})")
+    except OSError as error:  # one that nobody met with a sentence of its own
+        return MachineError(
+            f"{folder.name}: the disk or the network failed ({error}); then run the same command again."
+        )
+    except Exception as error:
+        if out_of_memory(error):
+            return MachineError(
+                f"{folder.name}: out of memory; run the same command with --jobs 1, take a smaller "
+                "training.batch_size, or a machine with more memory."
+            )
+        return _defect(folder, error)
     return None
+
+
+def _defect(folder: Path, error: Exception) -> BaseException:
+    """An error of ours: its place goes where the next attempt clears it, if the disk takes it."""
+    where = f" (see {folder / FAILURE})"
+    try:
+        write_text(folder / FAILURE, "".join(traceback.format_exception(error)))
+    except MachineError:
+        where = ""
+    return RuntimeError(f"{type(error).__name__}: {error}{where}")
