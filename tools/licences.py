@@ -4,8 +4,8 @@
     python tools/licences.py --print
 
 A package says its licence in one of three places, looked up in this order: the SPDX expression of its metadata, its
-free text where that is one known name, its classifier. A text that is none of the names below stops with the package's
-name, so that a person reads the licence before it is listed.
+free text where that is one known name, its classifier. A text that is none of the names below stops with the name of
+the package, so that a person reads the licence before it is listed.
 """
 
 import re
@@ -56,15 +56,15 @@ KNOWN = frozenset(
         "Zlib",
     }
 )
-"""Licences that let code under Apache-2.0 depend on the package and be passed on beside it. MPL-2.0 asks for the source of
-its own files where those are passed on changed; nothing here changes or bundles them. No GPL, LGPL or AGPL is among
+"""Licences that let code under Apache-2.0 depend on the package and be passed on beside it. MPL-2.0 asks for the source
+of its own files where those are passed on changed; nothing here changes or bundles them. No GPL, LGPL or AGPL is among
 them: a package under one has to be dropped, or its entry here reasoned."""
 
 HEAD = f"""# Licences of the dependencies
 
-Written by `{COMMAND}` from the packages in `requirements/lock.txt` as installed, and torch. None of them is part of
-circuitune's own files: they are installed beside it, each under its own licence. circuitune itself is under Apache-2.0.
-What the report's page bundles is in `src/circuitune/report/assets/THIRD_PARTY.txt`.
+Written by `{COMMAND}` from the packages in `requirements/lock.txt` as installed, and torch. None of them
+is part of circuitune's own files: they are installed beside it, each under its own licence. circuitune itself is under
+Apache-2.0. What the report's page bundles is in `src/circuitune/report/assets/THIRD_PARTY.txt`.
 
 No package is under the GPL, LGPL or AGPL. Those under MPL-2.0 are used unchanged, which asks for nothing.
 
@@ -84,12 +84,13 @@ class Package(NamedTuple):
 
 def main() -> None:
     """Write the table, or print it."""
-    text = table(locked())
+    packages = locked()
+    text = table(packages)
     if "--print" in sys.argv[1:]:
         print(text, end="")
         return
     TABLE.write_text(text, encoding="utf-8")
-    print(f"{TABLE.relative_to(ROOT)}: {text.count('| ') // 4 - 1} packages")
+    print(f"{TABLE.relative_to(ROOT)}: {len(packages)} packages")
 
 
 def locked() -> list[Package]:
@@ -113,10 +114,8 @@ def licence(name: str) -> str:
         raise SystemExit(f"{name} is in the lock but not installed; install requirements/lock.txt first.") from None
     if expression := about.get("License-Expression"):
         return expression
-    classifiers = [
-        value.rpartition(" :: ")[2] for value in about.get_all("Classifier") or () if "License ::" in value
-    ]
-    said = [about.get("License") or "", *(value for value in classifiers if value != "DFSG approved")]
+    classifiers = [value for value in about.get_all("Classifier") or () if value.startswith("License :: OSI")]
+    said = [about.get("License") or "", *(value.rpartition(" :: ")[2] for value in classifiers)]
     names = [NAMES.get(text.strip().lower(), text.strip()) for text in said]
     for text in names:
         if parts(text) and set(parts(text)) <= KNOWN:

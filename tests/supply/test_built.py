@@ -1,4 +1,4 @@
-"""Wheel and sdist as they would be uploaded: what is in them, and that the wheel works where nothing else of us is."""
+"""Wheel and sdist as they would be uploaded: what is in them, and that the wheel works where nothing else is ours."""
 
 import os
 import subprocess
