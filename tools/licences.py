@@ -56,15 +56,15 @@ KNOWN = frozenset(
         "Zlib",
     }
 )
-"""Licences that let code under Apache-2.0 depend on the package and be passed on beside it. MPL-2.0 asks for the source
-of its own files where those are passed on changed; nothing here changes or bundles them. No GPL, LGPL or AGPL is among
-them: a package under one has to be dropped, or its entry here reasoned."""
+"""Licences that let code under Apache-2.0 depend on the package and be passed on beside it. MPL-2.0 asks for the
+source of its own files where those are passed on changed; nothing here changes or bundles them. No GPL, LGPL or AGPL is
+among them: a package under one has to be dropped, or its entry here reasoned."""
 
 HEAD = f"""# Licences of the dependencies
 
-Written by `{COMMAND}` from the packages in `requirements/lock.txt` as installed, and torch. None of them
-is part of circuitune's own files: they are installed beside it, each under its own licence. circuitune itself is under
-Apache-2.0. What the report's page bundles is in `src/circuitune/report/assets/THIRD_PARTY.txt`.
+Written by `{COMMAND}` from the packages in `requirements/lock.txt` as installed, and torch. None of
+them is part of circuitune's own files: they are installed beside it, each under its own licence. circuitune itself is
+under Apache-2.0. What the report's page bundles is in `src/circuitune/report/assets/THIRD_PARTY.txt`.
 
 No package is under the GPL, LGPL or AGPL. Those under MPL-2.0 are used unchanged, which asks for nothing.
 
