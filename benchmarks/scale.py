@@ -48,7 +48,7 @@ from circuitune.models.anatomy import anatomy_of
 from circuitune.models.encoding import EncodedPairs
 from circuitune.models.loading import NANO_FOLDER, load
 from circuitune.report import build
-from measuring import CLEAR, _resident, _status
+from measuring import CLEAR, resident, status
 
 GRID = ("2 4 64 12 8", "4 4 128 12 16", "8 8 256 12 16", "8 8 256 48 16", "8 8 256 12 64", "4 16 256 24 32")
 """Layers, heads, width, tokens, pairs."""
@@ -241,11 +241,11 @@ def measure(case: Case, names: Sequence[str]) -> dict[str, dict[str, float]]:
 
 def weighed(run: Callable[[], Any]) -> tuple[int, float]:
     """Peak bytes above what is resident now, and seconds on the processor."""
-    before = _resident() or 0
+    before = resident() or 0
     CLEAR.write_text("5")
     begun = time.process_time()
     run()
-    return _status("VmHWM") - before, time.process_time() - begun
+    return status("VmHWM") - before, time.process_time() - begun
 
 
 # ---- what grows ----

@@ -57,8 +57,8 @@ KNOWN = frozenset(
     }
 )
 """Licences that let code under Apache-2.0 depend on the package and be passed on beside it. MPL-2.0 asks for the
-source of its own files where those are passed on changed; nothing here changes or bundles them. No GPL, LGPL or AGPL is
-among them: a package under one has to be dropped, or its entry here reasoned."""
+source of its own files where those are passed on changed; nothing here changes or bundles them. No GPL, LGPL or AGPL
+is among them: a package under one has to be dropped, or its entry here reasoned."""
 
 HEAD = f"""# Licences of the dependencies
 
