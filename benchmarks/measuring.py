@@ -119,6 +119,7 @@ def resident() -> int | None:
 
 
 def status(key: str) -> int:
+    """Bytes of one line of the kernel's record of this process, such as VmHWM."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(f"{key}:"))
     return int(line.split()[1]) * 1024
 
