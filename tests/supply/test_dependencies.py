@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TOOLS = {"dev", "docs"}
 """Extras of what runs beside the package."""
-NAMES = {"yaml": "pyyaml"}
+NAMES = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
 """Modules that are not called as the package that brings them."""
 UNSEEN = {"jinja2": "Transformers renders chat templates with it", "pyarrow": "datasets reads Parquet with it"}
 """Declared, not imported by us, and needed all the same."""
