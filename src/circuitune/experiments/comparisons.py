@@ -71,9 +71,9 @@ def _name(one: Series, two: Series) -> str:
     return f"after tuning, seed {one.seed} against seed {two.seed}"
 
 
-def similarity(pairs: Iterable[Compared], share: float) -> list[SimilarityRow]:
+def similarity(pairs: Iterable[Compared], share: float) -> Iterator[SimilarityRow]:
     """How alike two maps are, q, k and v apart and merged."""
-    return [row for pair in pairs for row in _similarity(pair, share)]
+    return (row for pair in pairs for row in _similarity(pair, share))
 
 
 def _similarity(pair: Compared, share: float) -> list[SimilarityRow]:
@@ -101,9 +101,9 @@ def _row(pair: Compared, form: Form, measure: str, value: float | None, k: int |
     return SimilarityRow(comparison=pair.name, role=pair.role, form=form, measure=measure, k=k, value=value)
 
 
-def kinds(pairs: Iterable[Compared], share: float) -> list[KindRow]:
+def kinds(pairs: Iterable[Compared], share: float) -> Iterator[KindRow]:
     """Edges added, removed and kept by the kind of both ends."""
-    return [
+    return (
         KindRow(
             comparison=pair.name,
             role=pair.role,
@@ -118,7 +118,7 @@ def kinds(pairs: Iterable[Compared], share: float) -> list[KindRow]:
         )
         for pair in pairs
         for kind in kind_changes(pair.before.top(share), pair.after.top(share))
-    ]
+    )
 
 
 def speed(series: Iterable[Series], share: float) -> list[SpeedRow]:
