@@ -85,7 +85,7 @@ def serve(folder: Path, runner: Runner, forget: Callable[[], None] = lambda: Non
 
     runner("attribute", Pairs.load(folder / "warm-up.safetensors"))
     forget()
-    base = _resident()
+    base = resident()
     answer("ready")
     for line in sys.stdin:
         request = json.loads(line)
@@ -97,17 +97,17 @@ def serve(folder: Path, runner: Runner, forget: Callable[[], None] = lambda: Non
 
 
 def _measure(run: Callable[[], Results], base: int | None) -> tuple[Measured, Results]:
-    _resident()
+    resident()
     if base is not None:
         CLEAR.write_text("5")  # sets the peak (VmHWM) back to what is resident now
     start, processor = time.perf_counter(), time.process_time()
     results = run()
     wall, processor = time.perf_counter() - start, time.process_time() - processor
-    peak = None if base is None else _status("VmHWM") - base
+    peak = None if base is None else status("VmHWM") - base
     return Measured(wall, processor, peak), results
 
 
-def _resident() -> int | None:
+def resident() -> int | None:
     """Resident bytes once freed memory is given back to the system; None where the system does not tell."""
     gc.collect()
     if not os.access(CLEAR, os.W_OK):
@@ -115,10 +115,11 @@ def _resident() -> int | None:
     trim = getattr(ctypes.CDLL(ctypes.util.find_library("c")), "malloc_trim", None)
     if trim is not None:
         trim(0)
-    return _status("VmRSS")
+    return status("VmRSS")
 
 
-def _status(key: str) -> int:
+def status(key: str) -> int:
+    """Bytes of one line of the kernel's record of this process, such as VmHWM."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(f"{key}:"))
     return int(line.split()[1]) * 1024
 

@@ -27,12 +27,17 @@ class Bars:
         self._live = console.is_terminal and not hushed()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
         self._progress = Progress(*columns, console=console, disable=not self._live, transient=True)
-        self._weights = {folder_name(spec): weight(spec, specs, size) for spec in specs}
+        named = {folder_name(spec): spec for spec in specs}
+        self._weights = {  # it looks up a job's inputs and nothing else: all jobs each time would take their square
+            name: weight(spec, [named[other] for other in spec.inputs.values() if other in named], size)
+            for name, spec in named.items()
+        }
+        self._whole = sum(self._weights.values())
         self._shares = dict.fromkeys(self._weights, 0.0)
         self._workers = workers
         self._bars: dict[str, TaskID] = {}
         self._count, self._done = len(specs), 0
-        self._kept = 0.0
+        self._reached = self._kept = 0.0
         self._begun = time.monotonic()
         self._total = self._progress.add_task(f"all {len(specs)} jobs", total=1.0)
 
@@ -77,21 +82,19 @@ class Bars:
 
     def _set(self, spec: JobSpec, share: float) -> None:
         name = folder_name(spec)
+        self._reached += self._weights[name] * (share - self._shares[name])
         self._shares[name] = share
         if name in self._bars:
             self._progress.update(self._bars[name], completed=share)
-        whole = sum(self._weights.values())
-        done = sum(self._weights[name] * share for name, share in self._shares.items())
         left = self._left()
         text = f"all {self._count} jobs{f', about {left} left' if left else ''}"
-        self._progress.update(self._total, completed=done / whole, description=text)
+        self._progress.update(self._total, completed=self._reached / self._whole, description=text)
 
     def _left(self) -> str | None:
         """Words for the time left, once something has been done."""
-        done = sum(self._weights[name] * share for name, share in self._shares.items()) - self._kept
-        missing = sum(self._weights[name] * (1 - share) for name, share in self._shares.items())
-        if done <= 0 or missing <= 0:
+        done, missing = self._reached - self._kept, self._whole - self._reached
+        if done <= 0 or missing <= 1e-9 * self._whole:  # sums of floats
             return None
-        prior = PRIOR * sum(self._weights.values())
+        prior = PRIOR * self._whole
         pace = (time.monotonic() - self._begun + prior / self._workers) / (done + prior)
         return duration(missing * pace)

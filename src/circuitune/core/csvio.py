@@ -8,7 +8,8 @@ reading takes that away again.
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,10 +27,13 @@ The page's own export (``web/src/csv.ts``) has the same rule.
 """
 
 
-def write_rows(path: Path, rows: Sequence[R], model: type[R]) -> None:
-    """Write the rows under a header of the model's fields, atomically; no rows give a header alone."""
+def write_rows(path: Path, rows: Iterable[R], model: type[R]) -> None:
+    """Write the rows under a header of the model's fields, atomically; no rows give a header alone.
+
+    Of rows that come one by one only their text is held.
+    """
     columns = list(model.model_fields)
-    lines = [columns, *([_cell(getattr(row, column)) for column in columns] for row in rows)]
+    lines = chain([columns], ([_cell(getattr(row, column)) for column in columns] for row in rows))
     write_text(path, "".join(",".join(map(_quoted, line)) + "\n" for line in lines))
 
 

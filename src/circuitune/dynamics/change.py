@@ -1,6 +1,6 @@
 """What one circuit gains and loses against another, and along a series of checkpoints (paper, section 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -139,18 +139,24 @@ def transitions(circuits: Sequence[Circuit]) -> tuple[Transition, ...]:
     Raises:
         InputError: fewer than two circuits, or circuits of different graphs.
     """
+    return tuple(stepwise(circuits))
+
+
+def stepwise(circuits: Sequence[Circuit]) -> Iterator[Transition]:
+    """The same one after the other; no more than three circuits are held, so they may be read as they are asked for.
+
+    Raises:
+        InputError: fewer than two circuits, or circuits of different graphs.
+    """
     if len(circuits) < 2:
         raise InputError(f"A series of changes needs at least two circuits; got {len(circuits)}.")
     first = circuits[0]
-    for circuit in circuits[1:]:
-        require_same_graph(first.graph, circuit.graph)
-    steps: list[Transition] = []
     for old, new in pairwise(circuits):
+        require_same_graph(first.graph, new.graph)
         nodes = SetChange.between(old.nodes, new.nodes)
         edges = SetChange.between(old.edges, new.edges)
         node_rate, edge_rate = _over(nodes.changed, len(first.nodes)), _over(edges.changed, len(first))
-        steps.append(Transition(nodes, edges, node_rate, edge_rate))
-    return tuple(steps)
+        yield Transition(nodes, edges, node_rate, edge_rate)
 
 
 def cumulative_rate(circuits: Sequence[Circuit]) -> CumulativeRate:
@@ -162,12 +168,7 @@ def cumulative_rate(circuits: Sequence[Circuit]) -> CumulativeRate:
     Raises:
         InputError: fewer than two circuits, or circuits of different graphs.
     """
-    steps = transitions(circuits)
-    first = circuits[0]
-    return CumulativeRate(
-        nodes=_over(sum(step.nodes.changed for step in steps), len(first.nodes)),
-        edges=_over(sum(step.edges.changed for step in steps), len(first)),
-    )
+    return _cumulated(circuits[0], ((step.nodes.changed, step.edges.changed) for step in stepwise(circuits)))
 
 
 def cumulative_between(first: Sequence[Circuit], second: Sequence[Circuit]) -> CumulativeRate:
@@ -178,12 +179,16 @@ def cumulative_between(first: Sequence[Circuit], second: Sequence[Circuit]) -> C
     Raises:
         InputError: circuits of different graphs.
     """
-    pairs = [compare(one, other) for one, other in zip(first[1:], second[1:], strict=True)]
-    start = first[0]
-    return CumulativeRate(
-        nodes=_over(sum(pair.nodes.changed for pair in pairs), len(start.nodes)),
-        edges=_over(sum(pair.edges.changed for pair in pairs), len(start)),
-    )
+    pairs = (compare(one, other) for one, other in zip(first[1:], second[1:], strict=True))
+    return _cumulated(first[0], ((pair.nodes.changed, pair.edges.changed) for pair in pairs))
+
+
+def _cumulated(start: Circuit, changed: Iterable[tuple[int, int]]) -> CumulativeRate:
+    """Sums of changed nodes and edges, relative to the first circuit."""
+    nodes = edges = 0
+    for more_nodes, more_edges in changed:
+        nodes, edges = nodes + more_nodes, edges + more_edges
+    return CumulativeRate(nodes=_over(nodes, len(start.nodes)), edges=_over(edges, len(start)))
 
 
 def change_rows(
@@ -222,7 +227,7 @@ def change_rows(
 
 
 def transition_rows(
-    series: Sequence[Transition], *, label: str, seed: int, steps: Sequence[int]
+    series: Iterable[Transition], *, label: str, seed: int, steps: Sequence[int]
 ) -> list[TransitionRow]:
     """Rows of transitions.csv; ``steps`` are the optimizer steps of the checkpoints, one more than transitions."""
     rows: list[TransitionRow] = []

@@ -1,9 +1,10 @@
 """What jobs and tables share: where artefacts lie, what they are called, and how models and pairs are read."""
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Generic, TypeVar, overload
 
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -35,6 +36,8 @@ COMPOSITION = "composition.json"
 TRAINED = "trained.json"
 COMPUTE = "compute.json"
 
+T = TypeVar("T")
+
 HALF_MEMORY = BUDGET // 2
 """Bytes that the engine may take above the model where the scores of every pair are held beside it."""
 
@@ -64,6 +67,24 @@ def by_step(folder: Path) -> list[Path]:
         what = f"holds {foreign[0].name}, which is of no step" if foreign else "holds nothing"
         raise InputError(f"{folder} {what}; restore it, or remove its job's folder and run the recipe again.")
     return sorted(found, key=step_of)
+
+
+class OnDisk(Sequence[T], Generic[T]):
+    """What files hold, each read when it is asked for and not kept: memory does not grow with their number."""
+
+    def __init__(self, paths: Sequence[Path], read: Callable[[Path], T]) -> None:
+        self._paths, self._read = paths, read
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> "OnDisk[T]": ...
+    def __getitem__(self, place: int | slice) -> "T | OnDisk[T]":
+        paths = self._paths[place]
+        return self._read(paths) if isinstance(paths, Path) else OnDisk(paths, self._read)
 
 
 def load(job: JobFolder, spec: JobSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -1,6 +1,6 @@
 """Finer tables of change, from the saved maps of a run: how alike, where, how fast, and by which rule."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Literal, NamedTuple
 
@@ -14,11 +14,12 @@ from circuitune.dynamics.measures import (
     both_forms,
     kind_changes,
     mass_change,
+    overlap,
     rank_correlation,
     top_overlap,
     weighted_jaccard,
 )
-from circuitune.dynamics.nulls import between, null
+from circuitune.dynamics.nulls import null
 from circuitune.dynamics.series import Spacing, TransitionRate, schedule, transition_rates
 from circuitune.experiments.analysis import null_row
 
@@ -32,12 +33,12 @@ FOUND_BY = "released"
 
 
 class Series(NamedTuple):
-    """One fine-tuning: its label and seed, and its maps at every checkpoint."""
+    """One fine-tuning: its label and seed, and its maps at every checkpoint, read as they are asked for."""
 
     label: str
     seed: int
     steps: tuple[int, ...]
-    scores: tuple[EdgeScores, ...]
+    scores: Sequence[EdgeScores]
 
 
 class Compared(NamedTuple):
@@ -49,22 +50,30 @@ class Compared(NamedTuple):
     after: EdgeScores
 
 
-def compared(series: Sequence[Series]) -> list[Compared]:
-    """Before against after of every fine-tuning, then the ends of every two."""
-    changes = [
-        Compared(f"{one.label}, before against after", "change", one.scores[0], one.scores[-1]) for one in series
-    ]
-    couples = combinations(sorted(series, key=lambda one: one.seed), 2)
-    return changes + [Compared(_name(one, two), "null", one.scores[-1], two.scores[-1]) for one, two in couples]
+def compared(series: Sequence[Series]) -> Iterator[Compared]:
+    """Before against after of every fine-tuning, then the ends of every two; one comparison is held at a time."""
+    for one in series:
+        yield Compared(f"{one.label}, before against after", "change", one.scores[0], one.scores[-1])
+    for one, two, first, second in _ends(series):
+        yield Compared(_name(one, two), "null", first, second)
+
+
+def _ends(series: Sequence[Series]) -> Iterator[tuple[Series, Series, EdgeScores, EdgeScores]]:
+    """Every two fine-tunings, the lower seed first, and their last maps."""
+    ordered = sorted(series, key=lambda one: one.seed)
+    for place, one in enumerate(ordered[:-1]):
+        end = one.scores[-1]
+        for two in ordered[place + 1 :]:
+            yield one, two, end, two.scores[-1]
 
 
 def _name(one: Series, two: Series) -> str:
     return f"after tuning, seed {one.seed} against seed {two.seed}"
 
 
-def similarity(pairs: Iterable[Compared], share: float) -> list[SimilarityRow]:
+def similarity(pairs: Iterable[Compared], share: float) -> Iterator[SimilarityRow]:
     """How alike two maps are, q, k and v apart and merged."""
-    return [row for pair in pairs for row in _similarity(pair, share)]
+    return (row for pair in pairs for row in _similarity(pair, share))
 
 
 def _similarity(pair: Compared, share: float) -> list[SimilarityRow]:
@@ -92,9 +101,9 @@ def _row(pair: Compared, form: Form, measure: str, value: float | None, k: int |
     return SimilarityRow(comparison=pair.name, role=pair.role, form=form, measure=measure, k=k, value=value)
 
 
-def kinds(pairs: Iterable[Compared], share: float) -> list[KindRow]:
+def kinds(pairs: Iterable[Compared], share: float) -> Iterator[KindRow]:
     """Edges added, removed and kept by the kind of both ends."""
-    return [
+    return (
         KindRow(
             comparison=pair.name,
             role=pair.role,
@@ -109,7 +118,7 @@ def kinds(pairs: Iterable[Compared], share: float) -> list[KindRow]:
         )
         for pair in pairs
         for kind in kind_changes(pair.before.top(share), pair.after.top(share))
-    ]
+    )
 
 
 def speed(series: Iterable[Series], share: float) -> list[SpeedRow]:
@@ -170,7 +179,7 @@ def found(series: Iterable[Series], count: int) -> list[FoundRow]:
     rows: list[FoundRow] = []
     for one in series:
         start = one.scores[0]
-        sets = [critical_layers(layer_importance(start, scores, FOUND_BY), count) for scores in one.scores[1:]]
+        sets = [critical_layers(layer_importance(start, after, FOUND_BY), count) for after in one.scores[1:]]
         at, jaccards = found_at(sets)
         rows += [
             FoundRow(
@@ -187,11 +196,11 @@ def found(series: Iterable[Series], count: int) -> list[FoundRow]:
     return rows
 
 
-def between_seeds(series: Iterable[Series], share: float) -> list[ChanceRow]:
+def between_seeds(series: Sequence[Series], share: float) -> list[ChanceRow]:
     """The null of chance.csv that needs several fine-tunings: the ends of every two, the lower seed as before."""
-    ordered = sorted(series, key=lambda one: one.seed)
-    if len(ordered) < 2:
+    if len(series) < 2:
         return []
-    overlaps, seeds = between([one.scores[-1].top(share) for one in ordered]), [one.seed for one in ordered]
+    overlaps = [overlap(first.top(share), second.top(share)) for _, _, first, second in _ends(series)]
+    seeds = sorted(one.seed for one in series)
     label = f"seeds {' '.join(map(str, seeds))}"
     return [null_row(label, seeds[0], null("seed", overlaps, measure)) for measure in MEASURES]

@@ -1,7 +1,7 @@
 """From finished jobs to the tidy tables of a run: ``tables/*.csv``, readable without us."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
@@ -24,11 +24,11 @@ from circuitune.core.records import (
     TransitionRow,
     read_record,
 )
-from circuitune.dynamics.change import change_rows, compare, cumulative_rate, transition_rows, transitions
+from circuitune.dynamics.change import change_rows, compare, cumulative_rate, stepwise, transition_rows
 from circuitune.dynamics.layers import critical_rows, layer_importance, layer_rows
 from circuitune.dynamics.nulls import null_rows, seed_nulls
 from circuitune.experiments import comparisons
-from circuitune.experiments.artefacts import PLAN, TRAINED, by_step, row_label, step_of
+from circuitune.experiments.artefacts import PLAN, TRAINED, OnDisk, by_step, row_label, step_of
 from circuitune.experiments.inputs import critical_count
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.specs import Arm, DiscoverSpec, JobSpec, RankSpec, TrainSpec
@@ -83,10 +83,11 @@ def write_finer(run: Run, plan: Plan) -> None:
     """Tables from the maps of the tuning: how alike, where, how fast, by which rule."""
     tables, share = run.folder / "tables", run.recipe.discovery.share
     series = [_series(run, job) for job in plan.tuning_circuits]
-    pairs = comparisons.compared(series)
     count = critical_count(run.recipe.critical_layers, series[0].scores[0].graph.layers)
-    write_rows(tables / "similarity.csv", comparisons.similarity(pairs, share), chance.SimilarityRow)
-    write_rows(tables / "kinds.csv", comparisons.kinds(pairs, share), chance.KindRow)
+    write_rows(
+        tables / "similarity.csv", comparisons.similarity(comparisons.compared(series), share), chance.SimilarityRow
+    )
+    write_rows(tables / "kinds.csv", comparisons.kinds(comparisons.compared(series), share), chance.KindRow)
     write_rows(tables / "speed.csv", comparisons.speed(series, share), chance.SpeedRow)
     write_rows(tables / "rules.csv", comparisons.rules(series, count), chance.RuleRow)
     write_rows(tables / "found.csv", comparisons.found(series, count), chance.FoundRow)
@@ -123,9 +124,7 @@ def _rows(run: Run, jobs: Sequence[JobSpec], name: str, model: type[R]) -> list[
 
 def _series(run: Run, job: DiscoverSpec) -> comparisons.Series:
     paths = _paths(run, job, "scores")
-    return comparisons.Series(
-        row_label(job), job.seed, tuple(map(step_of, paths)), tuple(EdgeScores.load(path) for path in paths)
-    )
+    return comparisons.Series(row_label(job), job.seed, tuple(map(step_of, paths)), OnDisk(paths, EdgeScores.load))
 
 
 def accuracy(run: Run, plan: Plan) -> list[AccuracyRow]:
@@ -145,11 +144,11 @@ def change_tables(run: Run, plan: Plan) -> tuple[list[ChangeRow], list[Transitio
     changes: list[ChangeRow] = []
     steps: list[TransitionRow] = []
     layers: list[LayerRow] = []
-    circuits_by_seed: dict[int, list[Circuit]] = {}
+    circuits_by_seed: dict[int, Sequence[Circuit]] = {}
     labels: dict[int, str] = {}
     for job in plan.tuning_circuits:
         paths = _paths(run, job, "circuits")
-        series = [Circuit.load(path) for path in paths]
+        series = OnDisk(paths, Circuit.load)
         numbers = [step_of(path) for path in paths]
         name = row_label(job)
         change = compare(series[0], series[-1])
@@ -164,13 +163,14 @@ def change_tables(run: Run, plan: Plan) -> tuple[list[ChangeRow], list[Transitio
             cumulative=cumulative_rate(series),
         )
         layers += layer_rows(change.layers, comparison=comparison, role="change")
-        steps += transition_rows(transitions(series), label=name, seed=job.seed, steps=numbers)
-    if len(circuits_by_seed) > 1:
-        nulls = seed_nulls({seed: series[-1] for seed, series in circuits_by_seed.items()})
+        steps += transition_rows(stepwise(series), label=name, seed=job.seed, steps=numbers)
+    for two in combinations(sorted(circuits_by_seed), 2):  # a comparison holds names: not those of all at a time
+        nulls = seed_nulls({seed: circuits_by_seed[seed][-1] for seed in two})
         null_changes, null_layers = null_rows(
             nulls, comparison="after tuning", labels=labels, series=circuits_by_seed
         )
-        changes, layers = changes + null_changes, layers + null_layers
+        changes += null_changes
+        layers += null_layers
     return changes, steps, layers
 
 

@@ -24,7 +24,7 @@ from circuitune.circuits.attribution import attribute
 from circuitune.circuits.gradients import Method
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.memory import BUDGET
-from circuitune.circuits.scores import EdgeScores
+from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.atomic import ensure_writable_folder
 from circuitune.core.errors import InputError, MachineError
 from circuitune.dynamics.layers import STUDY_SHARE
@@ -185,12 +185,15 @@ def along(series: Mapping[int, EdgeScores], share: float = STUDY_SHARE) -> tuple
     Raises:
         InputError: scores of different graphs.
     """
-    circuits = {step: scores.top(share) for step, scores in series.items()}
-    places = list(circuits)
     rows: list[StepChange] = []
+    first: Circuit | None = None
+    before: Circuit | None = None  # no more than three circuits are held at a time
     edges = nodes = 0
-    for earlier, step in zip([places[0], *places], places, strict=False):
-        start, last = (overlap(circuits[one], circuits[step]) for one in (places[0], earlier))
+    for step, scores in series.items():
+        circuit = scores.top(share)
+        first = circuit if first is None else first
+        before = circuit if before is None else before
+        start, last = overlap(first, circuit), overlap(before, circuit)
         edges, nodes = edges + last.edges.changed, nodes + last.nodes.changed
         rows.append(
             StepChange(
@@ -201,9 +204,10 @@ def along(series: Mapping[int, EdgeScores], share: float = STUDY_SHARE) -> tuple
                 node_rate=_over(last.nodes.changed, start.nodes.before),
                 edge_cumulative=_over(edges, start.edges.before),
                 node_cumulative=_over(nodes, start.nodes.before),
-                completeness=series[step].completeness,
+                completeness=scores.completeness,
             )
         )
+        before = circuit
     return tuple(rows)
 
 

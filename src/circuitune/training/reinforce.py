@@ -56,6 +56,9 @@ PATIENCE = 20
 
 _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
 _REFERENCE = "ref"  # TRL's name for its copy of the adapter
+_CHECKPOINTING = next(  # its name before Transformers 5.23; TRL turns it on unless told otherwise
+    name for name in ("activation_checkpointing", "gradient_checkpointing") if hasattr(TrainingArguments, name)
+)
 
 
 class ReinforceRow(TrainingRow):
@@ -295,7 +298,7 @@ def _arguments(
         "use_cpu": model.device.type == "cpu",
         "use_cache": model.config.use_cache,  # as it is: the Trainer writes it into the config
         "bf16": False,
-        "activation_checkpointing": False,
+        _CHECKPOINTING: False,
         "save_strategy": "no",
         "eval_strategy": "no",
         "logging_strategy": "no",

@@ -7,6 +7,7 @@ complete; the third leaves the order to a queue.
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Literal, Protocol
 
 from circuitune.experiments.specs import JobSpec, folder_name
@@ -112,27 +113,54 @@ def missing(run: Run, specs: Sequence[JobSpec], observer: Observer) -> list[JobS
     return left
 
 
+class _Queue:
+    """Jobs in their order, each once those it needs are finished; a step costs the same however many there are."""
+
+    def __init__(self, jobs: Sequence[JobSpec]) -> None:
+        self._jobs = {folder_name(spec): spec for spec in jobs}
+        self._places = {name: place for place, name in enumerate(self._jobs)}
+        self._needed = {name: set(spec.inputs.values()) & self._jobs.keys() for name, spec in self._jobs.items()}
+        self._waiting: dict[str, list[str]] = {name: [] for name in self._jobs}
+        for name, needed in self._needed.items():
+            for other in needed:
+                self._waiting[other].append(name)
+        self._ready = [place for name, place in self._places.items() if not self._needed[name]]
+        self._names = list(self._jobs)
+        self.unfinished = set(self._jobs)
+
+    def take(self) -> JobSpec | None:
+        """The first job that can be done now, if there is one; it is not given again."""
+        return self._jobs[self._names[heappop(self._ready)]] if self._ready else None
+
+    def finish(self, name: str) -> None:
+        """The job is done."""
+        self.unfinished.remove(name)
+        for other in self._waiting[name]:
+            self._needed[other].remove(name)
+            if not self._needed[other]:
+                heappush(self._ready, self._places[other])
+
+
 def hand_out(run: Run, jobs: Sequence[JobSpec], workers: Workers, observer: Observer) -> None:
     """Have all ``jobs`` done by workers, each as soon as those it needs are finished."""
-    waiting = {folder_name(spec): spec for spec in jobs}
-    unfinished = set(waiting)
+    queue = _Queue(jobs)
     running: dict[str, tuple[JobSpec, float]] = {}
-    while unfinished:
-        ready = [name for name, spec in waiting.items() if not unfinished & set(spec.inputs.values())]
-        for name in ready:
-            if not workers.free:
-                break
-            workers.take(waiting.pop(name))
+    looked = -POLL
+    while queue.unfinished:
+        while workers.free and (spec := queue.take()) is not None:
+            workers.take(spec)
         for item in workers.news(POLL):
             name = folder_name(item.spec)
             if item.what == "warned":
                 observer.warned(item.spec, item.text)
             elif item.what == "finished":
-                unfinished.remove(name)
+                queue.finish(name)
                 observer.finished(item.spec, time.monotonic() - running.pop(name)[1])
             else:
                 if name not in running:
                     observer.started(item.spec)
                 running[name] = item.spec, time.monotonic()
-        for spec, _ in running.values():
-            observer.advanced(spec, run.job(spec).progress())
+        if time.monotonic() - looked >= POLL:  # many workers that are quick must not have all folders read each time
+            for spec, _ in running.values():
+                observer.advanced(spec, run.job(spec).progress())
+            looked = time.monotonic()
