@@ -103,7 +103,8 @@ def _chance(tuned: Tuned) -> list[chance.ChanceRow]:
 def _row(
     own: dict[str, object], measure: str, role: str, comparisons: int, middle: float, spread: float
 ) -> chance.ChanceRow:
-    ends = {"estimate": middle, "low": middle - spread, "high": middle + spread}
+    most = 1.0 if measure.endswith("jaccard") else float("inf")
+    ends = {"estimate": min(middle, most), "low": middle - spread, "high": min(middle + spread, most)}
     return chance.ChanceRow.model_validate(
         {**own, **ends, "measure": measure, "role": role, "comparisons": comparisons}
     )
