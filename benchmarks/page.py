@@ -2,8 +2,9 @@
 
     PYTHONPATH=tests .venv/bin/python benchmarks/page.py
 
-Prints the size of the file, the time until the circuit is drawn, the time to paint it again and the frames that the
-browser shows while the reader slides and points, beside what each is to be.
+Prints, of made-up scores, the size of the file, the time until the circuit is drawn, the time to paint it again and
+the frames that the browser shows while the reader slides and points, beside what each is to be; and, where they are
+at hand, the size and the opening of the page of the study's released circuits.
 """
 
 import itertools
@@ -17,6 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from browser.conftest import CHROMIUM
 from circuitune.report import build
+from report.released import RELEASED, build_released_run
 from report.synthetic import build_large_run
 
 CENTRES = """() => [...document.querySelectorAll("#circuit .node")]
@@ -54,6 +56,10 @@ def main() -> None:
         opening(page, report)
         for line in used(page):
             print(line)
+        if RELEASED.is_dir():
+            report = build(build_released_run(Path(folder) / "released"))
+            opened = [opening(browser.new_page(), report) for _ in range(3)]
+            print(f"the study's circuits: {report.stat().st_size / 1e6:.1f} MB, {statistics.median(opened):.2f} s")
         browser.close()
 
 

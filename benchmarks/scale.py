@@ -151,7 +151,7 @@ def train(bench: Bench) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """What is run, the bytes it takes above what was there (``most``: at most) and what its time is proportional to."""
+    """What is run, the bytes it takes above what was there (``most``: at most), and what its time grows with."""
 
     run: Callable[[Bench], Any]
     memory: Callable[[Bench], float]

@@ -28,9 +28,9 @@ class Watched:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
 
-    def open(self, path: Path, address: str = "") -> Page:
-        """Open the file and wait until the circuit is drawn, if there is one."""
-        self.page.goto(path.as_uri() + address)
+    def open(self, place: Path | str, address: str = "") -> Page:
+        """Open the file, or what a server has, and wait until the circuit is drawn, if there is one."""
+        self.page.goto((place.as_uri() if isinstance(place, Path) else place) + address)
         self.page.wait_for_selector("#making")
         if self.page.locator("#circuit .drawing").count():
             self.page.wait_for_selector('.drawing:not([data-edges="0"])')

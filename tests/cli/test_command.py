@@ -10,7 +10,7 @@ from circuitune.cli import VERBS, call, overview
 
 SUBVERBS = {
     "tasks": ("list", "show", "check", "export"),
-    "report": ("build", "figures"),
+    "report": ("build", "serve", "figures"),
     "runs": ("list", "check"),
     "job": ("run",),
 }

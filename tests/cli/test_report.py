@@ -2,7 +2,12 @@
 
 import re
 import shlex
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 import torch
@@ -12,6 +17,7 @@ from circuitune.circuits.scores import EdgeScores
 from circuitune.cli import call
 from report.synthetic import build_run
 
+COMMAND = [sys.executable, "-c", "from circuitune.cli import main; main()"]
 GRAPH = Graph(3, 4, 4, parallel=True)
 
 
@@ -43,6 +49,39 @@ def test_the_examples_of_the_help_run(verb: str, count: int, files: Path, capsys
     assert len(found) == count
     for arguments in found:
         assert call(arguments) == 0, arguments
+
+
+def test_the_example_of_serving_answers_until_it_is_interrupted(files: Path, capsys: pytest.CaptureFixture[str]):
+    [arguments] = examples("serve", capsys)
+    assert arguments == ["report", "serve", "runs/nano-add_sub"]
+    with subprocess.Popen(
+        [*COMMAND, *arguments, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        shown = process.stdout.readline()
+        address = re.fullmatch(r"Report: (http://127\.0\.0\.1:\d+/)\n", shown)
+        assert address is not None
+        with urlopen(address[1]) as answer:
+            assert "These numbers are synthetic" in answer.read().decode()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "")
+    assert err == "Following the run until Ctrl-C.\nStopped.\n"
+
+
+def test_what_cannot_be_served_is_one_sentence(files: Path, capsys: pytest.CaptureFixture[str]):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for arguments, message in (
+            (["nowhere"], "nowhere is no folder"),
+            (["runs"], "runs is no run folder"),
+            (["runs/nano-add_sub", "--port", "65536"], "--port 65536 is no port"),
+            (["runs/nano-add_sub", "--port", str(port)], f"Port {port} of 127.0.0.1 is in use; choose another"),
+        ):
+            assert call(["report", "serve", *arguments]) == 2
+            shown = capsys.readouterr()
+            assert message in shown.err
+            assert (shown.err.count("\n"), shown.out) == (1, "")
 
 
 def test_figures_of_a_run_are_listed_and_what_is_left_out(files: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,4 +1,6 @@
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,8 @@ from circuitune.core.records import (
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.store import Run
 from circuitune.experiments.tables import critical
+from circuitune.report.live import tables_of
+from circuitune.report.payload import read_tables
 
 TABLES = {
     "accuracy": AccuracyRow,
@@ -33,6 +37,19 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_is_there_and_readable(finished: tuple[Run, Plan], name: str):
     assert read_rows(finished[0].folder / "tables" / f"{name}.csv", TABLES[name])
+
+
+def test_while_a_run_is_at_work_its_jobs_have_the_rows_that_its_tables_will_have(
+    finished: tuple[Run, Plan], tmp_path: Path
+):
+    folder = shutil.copytree(finished[0].folder, tmp_path / "run")
+    whole = read_tables(folder)
+    shutil.rmtree(folder / "tables")
+    found = tables_of(folder)
+    assert set(found) == {"accuracy", "faithfulness", "circuits"}
+    for name, rows in found.items():
+        assert len(rows) > 3
+        assert sorted(map(repr, rows)) == sorted(map(repr, whole[name]))
 
 
 def test_change_holds_every_seed_and_the_null_between_them(finished: tuple[Run, Plan]):

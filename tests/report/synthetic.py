@@ -5,7 +5,9 @@ tuning and a phase 1, five circuit sizes, one seed each of CircuitLoRA, uniform 
 """
 
 import itertools
+import json
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import torch
 
 from circuitune.core import records, tensors
 from circuitune.core.atomic import write_json, write_text
-from circuitune.core.csvio import write_rows
+from circuitune.core.csvio import read_rows, write_rows
 from circuitune.experiments.summary import find
 from circuitune.report.wiring import Wiring, wiring
 from report.synthetic_chance import write_chance
@@ -90,6 +92,23 @@ def build_run(
     )
     write_json(folder / "summary.json", summary)
     return folder
+
+
+def take_back(run: Path) -> Path:
+    """The run as it was while its jobs were at work: two jobs a fine-tuning, none of them complete, no table."""
+    for label in ("tune seed 0", "tune seed 1", "phase1 seed 0"):
+        name = label.replace(" seed ", "-seed")
+        for kind, table, model in (
+            ("train", "accuracy", records.AccuracyRow),
+            ("circuits", "faithfulness", records.FaithfulnessRow),
+        ):
+            job = run / "jobs" / f"{kind}-{name}-0123456789ab"
+            rows = [row for row in read_rows(run / "tables" / f"{table}.csv", model) if row.label == label]
+            write_rows(job / f"{table}.csv", rows, model)
+            write_text(job / "spec.json", json.dumps({"discovery": {"share": MAIN}} if kind == "circuits" else {}))
+    shutil.rmtree(run / "tables")
+    (run / "summary.json").unlink()
+    return run
 
 
 def build_large_run(folder: Path) -> Path:

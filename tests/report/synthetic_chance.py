@@ -35,9 +35,21 @@ _CHANGE: Final = {
 _NULLS: Final = {
     "edge_rate": {"split": (0.34, 0.06), "random-init": (1.12, 0.1), "rewired": (1.2, 0.04), "random": (1.97, 0.05)},
     "node_rate": {"split": (0.1, 0.05), "random-init": (0.28, 0.09), "rewired": (0.37, 0.0), "random": (0.01, 0.01)},
+    "edge_jaccard": {
+        "split": (0.71, 0.04),
+        "random-init": (0.28, 0.03),
+        "rewired": (0.25, 0.01),
+        "random": (0.03, 0.01),
+    },
+    "node_jaccard": {
+        "split": (0.9, 0.05),
+        "random-init": (0.75, 0.08),
+        "rewired": (0.69, 0.0),
+        "random": (0.99, 0.01),
+    },
     "ratio": {"split": (4.8, 2.6), "random-init": (4.1, 1.2), "rewired": (3.1, 0.1)},
 }
-_SEEDS: Final = {"edge_rate": 0.79, "node_rate": 0.24, "ratio": 3.28}
+_SEEDS: Final = {"edge_rate": 0.79, "node_rate": 0.24, "edge_jaccard": 0.43, "node_jaccard": 0.78, "ratio": 3.28}
 
 
 class Tuned(Protocol):
@@ -91,7 +103,8 @@ def _chance(tuned: Tuned) -> list[chance.ChanceRow]:
 def _row(
     own: dict[str, object], measure: str, role: str, comparisons: int, middle: float, spread: float
 ) -> chance.ChanceRow:
-    ends = {"estimate": middle, "low": middle - spread, "high": middle + spread}
+    most = 1.0 if measure.endswith("jaccard") else float("inf")
+    ends = {"estimate": min(middle, most), "low": middle - spread, "high": min(middle + spread, most)}
     return chance.ChanceRow.model_validate(
         {**own, **ends, "measure": measure, "role": role, "comparisons": comparisons}
     )

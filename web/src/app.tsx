@@ -12,17 +12,23 @@ import { Making } from "./figures/making.tsx";
 import { MethodsFigure } from "./figures/methods.tsx";
 import { LayerFrequencyFigure, StabilityTable } from "./figures/stability.tsx";
 import { AccuracyFigure, FaithfulnessFigure } from "./figures/training.tsx";
-import type { Payload } from "./payload.ts";
+import { count, plural } from "./format.ts";
+import type { Payload, Served } from "./payload.ts";
 
 const USUAL_SHARE = 0.05;
 
+interface AppProps {
+  payload: Payload;
+  silent?: boolean; // the server of the page does not answer
+}
+
 /** Everything below the browser's frame. */
-export function App({ payload }: { payload: Payload }) {
+export function App({ payload, silent = false }: AppProps) {
   const { tables, findings } = payload;
   const mainShare = payload.circuits[0]?.share ?? USUAL_SHARE;
   return (
     <>
-      <Head payload={payload} />
+      <Head payload={payload} silent={silent} />
       <main>
         <Section
           id="training"
@@ -93,7 +99,7 @@ function Generality({ tables, findings }: Pick<Payload, "tables" | "findings">) 
   );
 }
 
-function Head({ payload }: { payload: Payload }) {
+function Head({ payload, silent = false }: AppProps) {
   const notes = [...payload.notes, ...payload.problems];
   return (
     <header>
@@ -101,6 +107,7 @@ function Head({ payload }: { payload: Payload }) {
         circuitune report {"\u00b7"} {payload.run}
       </p>
       <h1>{payload.title}</h1>
+      {payload.served && <Progress served={payload.served} silent={silent} />}
       <div class="opening">
         <div class="summary">
           {payload.sentences.map((sentence) => (
@@ -116,6 +123,21 @@ function Head({ payload }: { payload: Payload }) {
         )}
       </div>
     </header>
+  );
+}
+
+/** How far the run is; the page follows it. */
+function Progress({ served: { complete, jobs }, silent }: { served: Served; silent: boolean }) {
+  const jobsOf = `${count(complete)} of ${plural(jobs, "job")} complete.`;
+  const running = complete < jobs ? " This page shows what there is and grows with the run." : "";
+  return (
+    <p class="progress" role="status">
+      {jobs > 0 && <progress value={complete} max={jobs} aria-label="Jobs complete" />}
+      <span>
+        {jobs > 0 ? jobsOf + running : "This page follows the run folder."}
+        {silent && <b> The server no longer answers; this is what it said last.</b>}
+      </span>
+    </p>
   );
 }
 

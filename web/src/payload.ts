@@ -282,7 +282,10 @@ export interface CompositionRow {
   accuracy: number;
 }
 
-/** One circuit of the run; `blob` names the data block with its scores and edges (binary.ts). */
+/**
+ * One circuit of the run; `blob` names the data block with its scores and edges (binary.ts): an element of the page,
+ * or where a server has it.
+ */
 export interface CircuitEntry {
   label: string;
   role: string;
@@ -291,7 +294,7 @@ export interface CircuitEntry {
   share: number;
   nodes: number;
   edges: number;
-  scale: number;
+  scale: number | null; // null where the block is asked for
   blob: string;
 }
 
@@ -328,6 +331,13 @@ export interface Findings {
   contest: string[];
 }
 
+/** How far the run was when a server made the page; see live.ts. */
+export interface Served {
+  version: string;
+  complete: number;
+  jobs: number;
+}
+
 export type Setting = [name: string, value: string];
 
 export interface Payload {
@@ -344,6 +354,7 @@ export interface Payload {
   pairs: PairsRecord | null;
   graph: GraphRecord | null;
   circuits: CircuitEntry[];
+  served?: Served; // not in a file
 }
 
 interface Columns {

@@ -29,6 +29,24 @@ test("one verdict for all fine-tunings stands once, different ones with their se
   );
 });
 
+test("measures that grow with change and overlaps that shrink stand apart, each with its direction", () => {
+  const shown = (measures: string[]) =>
+    renderToString(
+      <ChanceFigure
+        rows={measures.flatMap((measure) => [chance({ measure }), chance({ measure, role: "split" })])}
+        verdicts={null}
+        figure={5}
+      />,
+    );
+  const both = shown(["edge_jaccard", "edge_rate", "weighted_jaccard"]);
+  const [change, overlap] = both.split('aria-label="Overlaps');
+  assert.match(change!, /right of the bars.*Edges changed/);
+  assert.doesNotMatch(change!, /class="measure"><b>Edges shared/);
+  assert.match(overlap!, /left of the bars.*<b>Edges shared/);
+  assert.equal(both.match(/<svg/g)?.length, 2); // of the mass shared there is no null
+  assert.doesNotMatch(shown(["edge_rate"]), /Overlaps/);
+});
+
 test("nulls without a value, without an end and of one comparison say so", () => {
   const rows = [
     chance({ measure: "ratio", estimate: 3, low: 2, high: 4 }),

@@ -1,11 +1,12 @@
-"""``circuitune report``: the page of a run, built again from its files, and its figures for a paper."""
+"""``circuitune report``: the page of a run, in a file or served, and its figures for a paper."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
-from circuitune.cli.output import show, working
+from circuitune.cli.output import say, show, working
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ _SHADES = "Shades count all edges of a node; drawn are the strongest edges, or a
 _LAYERS = "Nodes and edges that each layer gains (right) and loses (left) from the first circuit to the second."
 _SCORES = "Sources by destinations. Blue: corrupting the edge raises the loss; orange: it lowers it; grey: no edge."
 
-report = App(name="report", help="Build the report of a run folder again, or draw its figures.")
+report = App(name="report", help="Build the report of a run folder again, serve it, or draw its figures.")
 
 
 @report.command(name="build")
@@ -33,6 +34,33 @@ def build_report(run: Path, /) -> None:
     from circuitune.report import build
 
     show(f"Report: {build(run)}")
+
+
+@report.command(name="serve")
+def serve_report(run: Path, /, *, port: int = 8765) -> None:
+    """Show a run in the browser, also while it is at work or too large for one file.
+
+    The page follows the run by itself. Only this machine can reach it; Ctrl-C ends it.
+
+    Example: circuitune report serve runs/nano-add_sub
+
+    Parameters
+    ----------
+    run: Path
+        The run folder.
+    port: int
+        The port of 127.0.0.1 to answer on; 0 takes any that is free.
+    """
+    from circuitune.report.server import ReportServer
+
+    with ReportServer(run, port) as server:
+        show(f"Report: {server.address}")
+        sys.stdout.flush()  # whoever waits for the address in a pipe
+        say("Following the run until Ctrl-C.")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say("Stopped.")
 
 
 @report.command(name="figures")

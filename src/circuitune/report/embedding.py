@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from circuitune.core.errors import InputError
 from circuitune.core.manifest import canonical_json
 from circuitune.core.parsing import parse_json
 from circuitune.report.wiring import Wiring, wiring_of_record
+
+MOST_HEADER: Final = 100_000_000
+"""Bytes; what safetensors itself allows."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,18 @@ def read_maps(scores: Path, circuit: Path) -> tuple[NDArray[Any], NDArray[Any], 
     if other != wiring:
         raise InputError(f"{circuit.name} and {scores.name} are of different models.")
     return values, mask, wiring
+
+
+def graph_of(path: Path) -> Wiring:
+    """The graph of a scores or circuit file, by its header alone; InputError where it has none."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header: dict[str, Any] = json.loads(file.read(min(length, MOST_HEADER)))
+        graph: Any = json.loads(header["__metadata__"]["circuitune"])["metadata"]["graph"]
+        return wiring_of_record(graph)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path.name} is missing or was not written by circuitune; discover it again.") from error
 
 
 def _read(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:

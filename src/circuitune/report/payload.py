@@ -20,7 +20,8 @@ from circuitune.core.formats import require_readable
 from circuitune.core.manifest import COMPLETE, verify
 from circuitune.core.parsing import parse_yaml
 from circuitune.core.places import inside, require_contained
-from circuitune.report.embedding import Packed, pack
+from circuitune.report.embedding import pack
+from circuitune.report.wiring import Wiring
 
 FORMAT: Final = 1
 """Version of the payload; ``web/src/payload.ts`` reads exactly this one."""
@@ -72,6 +73,15 @@ class Payload:
         return cast(Sequence[str], self.page["sentences"])
 
 
+@dataclass(frozen=True)
+class Located:
+    """A circuit's graph, and where its scores and edges are: a data block of the page, or an address to ask."""
+
+    wiring: Wiring
+    scale: float | None
+    blob: str
+
+
 def collect(run: Path) -> Payload:
     """Read a run folder.
 
@@ -79,8 +89,28 @@ def collect(run: Path) -> Payload:
         InputError: it is no run folder, or one of its tables or documents is damaged. What is merely absent,
             and circuits that cannot be read, are named in the payload's ``problems`` instead.
     """
-    rows = read_tables(run)
-    drawn, problems, blobs = _circuits(run, cast(Sequence[records.CircuitRow], rows.get("circuits", [])))
+    blobs = dict[str, str]()
+
+    def embed(row: records.CircuitRow) -> Located:
+        packed = pack(inside(run, row.scores), inside(run, row.circuit))
+        blob = f"circuit-{len(blobs)}"
+        blobs[blob] = packed.data
+        return Located(packed.wiring, packed.scale, blob)
+
+    page, used = describe(run, read_tables(run), embed)
+    return Payload(page, {name: data for name, data in blobs.items() if name in used})
+
+
+def describe(
+    run: Path, tables: Mapping[str, Sequence[BaseModel]], locate: Callable[[records.CircuitRow], Located]
+) -> tuple[dict[str, object], set[str]]:
+    """The page of a run with these tables, and the blobs it names; ``locate`` raises InputError for a bad circuit.
+
+    Raises:
+        InputError: a document of the run is damaged.
+    """
+    rows = dict(tables)
+    drawn, problems, used = _circuits(cast(Sequence[records.CircuitRow], rows.get("circuits", [])), locate)
     counts = {name: len(table) for name, table in rows.items()}
     if "edges" in rows:
         rows["edges"] = _smallest_q(cast(Sequence[chance_records.EdgeRow], rows["edges"]))
@@ -100,7 +130,7 @@ def collect(run: Path) -> Payload:
         "pairs": _pairs(run),
         **drawn,
     }
-    return Payload(page, blobs)
+    return page, used
 
 
 def read_tables(run: Path, models: Mapping[str, type[BaseModel]] = TABLES) -> dict[str, Sequence[BaseModel]]:
@@ -151,25 +181,26 @@ def _smallest_q(rows: Sequence[chance_records.EdgeRow]) -> list[chance_records.E
     return [row for row in rows if id(row) in kept]
 
 
-def _circuits(run: Path, rows: Sequence[records.CircuitRow]) -> tuple[dict[str, object], list[str], dict[str, str]]:
-    """The page's ``graph`` and ``circuits``, problems in words, and the blobs by id."""
-    entries, problems, blobs = list[dict[str, object]](), list[str](), dict[str, str]()
-    first: Packed | None = None
+def _circuits(
+    rows: Sequence[records.CircuitRow], locate: Callable[[records.CircuitRow], Located]
+) -> tuple[dict[str, object], list[str], set[str]]:
+    """The page's ``graph`` and ``circuits``, problems in words, and the blobs that it uses."""
+    entries, problems, used = list[dict[str, object]](), list[str](), set[str]()
+    first: Wiring | None = None
     for row in main_circuits(rows):
         try:
-            packed = pack(inside(run, row.scores), inside(run, row.circuit))
+            found = locate(row)
         except InputError as error:
             problems.append(f"{row.label}, step {row.step}: {error}")
             continue
-        first = first or packed
-        if packed.wiring != first.wiring:
+        first = first or found.wiring
+        if found.wiring != first:
             problems.append(f"{row.label}, step {row.step}: it belongs to a model of another shape.")
             continue
-        blob = f"circuit-{len(entries)}"
-        blobs[blob] = packed.data
         described = row.model_dump(include={"label", "role", "seed", "step", "share", "nodes", "edges"})
-        entries.append({**described, "scale": packed.scale, "blob": blob})
-    return {"graph": _graph(first) if first else None, "circuits": entries}, problems, blobs
+        entries.append({**described, "scale": found.scale, "blob": found.blob})
+        used.add(found.blob)
+    return {"graph": _graph(first) if first else None, "circuits": entries}, problems, used
 
 
 def main_circuits(rows: Sequence[records.CircuitRow]) -> list[records.CircuitRow]:
@@ -186,8 +217,7 @@ def _shortly(problems: list[str]) -> list[str]:
     return [f"Circuits left out: {len(problems)}; the first is {problems[0]}"] if problems else []
 
 
-def _graph(packed: Packed) -> dict[str, object]:
-    wiring = packed.wiring
+def _graph(wiring: Wiring) -> dict[str, object]:
     return {
         "layers": wiring.layers,
         "heads": wiring.heads,

@@ -51,12 +51,12 @@ def build(run: Path) -> Path:
     return path
 
 
-def render(payload: Payload) -> str:
-    """The whole page; everything that comes from data is escaped."""
+def render(payload: Payload, *, served: bool = False) -> str:
+    """The whole page; everything that comes from data is escaped. A ``served`` page may ask its own server."""
     script, style = _asset("report.js"), _asset("report.css")
     blocks = (f'<script type="text/plain" id="{name}">{data}</script>' for name, data in payload.blobs.items())
     return PAGE.substitute(
-        policy=_policy(script, style),
+        policy=_policy(script, style) + ("; connect-src 'self'" if served else ""),
         title=html.escape(payload.title),
         style=style,
         sentences="\n".join(f"<p>{html.escape(sentence)}</p>" for sentence in payload.sentences),

@@ -20,24 +20,36 @@ interface Measure {
   write: Write;
 }
 
-const MEASURES: Measure[] = [
+interface Group {
+  title: string;
+  direction: string; // where more than chance lies
+  measures: Measure[];
+}
+
+const changed = "added and removed, of the circuit before";
+
+const GROUPS: Group[] = [
   {
-    measure: "edge_rate",
-    title: "Edges changed",
-    axis: "added and removed, of the circuit before",
-    write: percent,
+    title: "Measures of change: large where more changed.",
+    direction: "More than chance: the dot right of the bars \u2192",
+    measures: [
+      { measure: "edge_rate", title: "Edges changed", axis: changed, write: percent },
+      { measure: "node_rate", title: "Nodes changed", axis: changed, write: percent },
+      {
+        measure: "ratio",
+        title: "Edges against nodes",
+        axis: "change of edges / change of nodes",
+        write: times,
+      },
+    ],
   },
   {
-    measure: "node_rate",
-    title: "Nodes changed",
-    axis: "added and removed, of the circuit before",
-    write: percent,
-  },
-  {
-    measure: "ratio",
-    title: "Edges against nodes",
-    axis: "change of edges / change of nodes",
-    write: times,
+    title: "Overlaps: small where more changed.",
+    direction: "More than chance: the dot left of the bars \u2190",
+    measures: [
+      { measure: "edge_jaccard", title: "Edges shared", axis: "in both, of those in either", write: percent },
+      { measure: "node_jaccard", title: "Nodes shared", axis: "in both, of those in either", write: percent },
+    ],
   },
 ];
 
@@ -60,7 +72,7 @@ interface ChanceProps {
   figure: number;
 }
 
-/** One panel per measure: dots with intervals above, the nulls' ranges below. */
+/** In each group a panel per measure: dots with intervals above, the nulls' ranges below. */
 export function ChanceFigure({ rows, verdicts, figure }: ChanceProps) {
   if (!rows?.some((row) => row.estimate !== null))
     return <Missing id="chance" what="The change against chance" table="chance" />;
@@ -74,8 +86,9 @@ export function ChanceFigure({ rows, verdicts, figure }: ChanceProps) {
           Dots: from before fine-tuning to after it, one row per fine-tuning; lines are 95{"\u202f"}%
           intervals, from drawing the pairs again; the tinted column is as wide as they are. Bars: two
           circuits that differ by chance of one kind; 95{"\u202f"}% of such comparisons lie within a bar, the
-          stroke is their mean. The change is larger than a kind of chance where the bar ends left of the
-          column. What the bars compare:{" "}
+          stroke is their mean. The change is larger than a kind of chance where the column lies beyond its
+          bar: to the right for a measure of change, to the left for an overlap. Both count the same circuits,
+          so only the first have a verdict. What the bars compare:{" "}
           {roles(rows).map((role, i) => (
             <>
               {i > 0 && "; "}
@@ -88,17 +101,40 @@ export function ChanceFigure({ rows, verdicts, figure }: ChanceProps) {
       }
       numbers={<ChanceTable rows={rows} />}
     >
+      {GROUPS.map((group) => (
+        <Measures key={group.title} {...group} rows={rows} verdicts={verdicts ?? []} />
+      ))}
+    </Figure>
+  );
+}
+
+/** The panels of one group; nothing where the run has none of its measures. */
+function Measures({
+  title,
+  direction,
+  measures,
+  rows,
+  verdicts,
+}: Group & { rows: ChanceRow[]; verdicts: VerdictRow[] }) {
+  const known = new Set(rows.filter((row) => row.estimate !== null).map((row) => row.measure));
+  const shown = measures.filter(({ measure }) => known.has(measure));
+  if (shown.length === 0) return null;
+  return (
+    <section class="group" aria-label={title}>
+      <p>
+        <b>{title}</b> {direction}
+      </p>
       <div class="panels">
-        {MEASURES.map((measure) => (
+        {shown.map((measure) => (
           <Panel
             key={measure.measure}
             {...measure}
             rows={rows.filter((row) => row.measure === measure.measure)}
-            verdicts={(verdicts ?? []).filter((row) => row.measure === measure.measure)}
+            verdicts={verdicts.filter((row) => row.measure === measure.measure)}
           />
         ))}
       </div>
-    </Figure>
+    </section>
   );
 }
 
@@ -339,17 +375,17 @@ function Words({ x, to, y, right, words, strong = false }: WordsProps) {
 }
 
 const NAMES: Record<string, string> = {
-  ...Object.fromEntries(MEASURES.map(({ measure, title }) => [measure, title])),
-  edge_jaccard: "Edges shared (Jaccard)",
-  node_jaccard: "Nodes shared (Jaccard)",
-  weighted_jaccard: "Score mass shared (Jaccard)",
+  ...Object.fromEntries(
+    GROUPS.flatMap(({ measures }) => measures.map(({ measure, title }) => [measure, title])),
+  ),
+  weighted_jaccard: "Score mass shared",
 };
 
 function ChanceTable({ rows }: { rows: ChanceRow[] }) {
   const several = labelsOf(rows).length > 1;
   const write = (row: ChanceRow, value: number | null) => {
     if (value === null) return "none";
-    return row.measure.endsWith("_rate") ? percent(value) : fixed(value, row.measure === "ratio" ? 2 : 3);
+    return row.measure === "ratio" ? fixed(value, 2) : percent(value);
   };
   return (
     <DataTable

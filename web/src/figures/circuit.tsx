@@ -59,7 +59,11 @@ function Explorer({ payload, graph, figure }: ExplorerProps) {
       <div ref={top}>
         <Controls scene={scene} accuracy={payload.tables.accuracy} />
       </div>
-      {failed && <p class="missing">This browser could not read the embedded circuit.</p>}
+      {failed && (
+        <p class="missing" role="alert">
+          The circuit could not be read: {failed}
+        </p>
+      )}
       {state.view === "map" && pair ? (
         <>
           <Find scene={scene} />

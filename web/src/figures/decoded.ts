@@ -20,28 +20,35 @@ type Blocks = Map<string, Promise<EdgeData>>;
 function load(blocks: Blocks, entry: CircuitEntry, wiring: Wiring): Promise<EdgeData> {
   const known = blocks.get(entry.blob);
   if (known) return known;
-  const text = document.getElementById(entry.blob)?.textContent ?? "";
-  const loading = decodeEdges(text, wiring.edgeSource.length);
+  const loading = blockOf(entry).then((text) => decodeEdges(text, wiring.edgeSource.length));
   blocks.set(entry.blob, loading);
+  loading.catch(() => blocks.delete(entry.blob)); // a server may have it later
   return loading;
 }
 
-/** Circuits before and after, decoded; `failed` where this browser cannot. */
-export function usePair(
-  wiring: Wiring,
-  from: CircuitEntry,
-  to: CircuitEntry,
-): [Pair | null, failed: boolean] {
+async function blockOf({ blob }: CircuitEntry): Promise<string> {
+  if (!blob.startsWith("/")) return document.getElementById(blob)?.textContent ?? "";
+  const answer = await fetch(blob);
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer.text();
+}
+
+/** Circuits before and after, decoded; `failed` says why not. */
+export function usePair(wiring: Wiring, from: CircuitEntry, to: CircuitEntry): [Pair | null, failed: string] {
   const blocks = useMemo((): Blocks => new Map(), []);
   const [pair, setPair] = useState<Pair | null>(null);
-  const [failed, setFailed] = useState(false);
+  const [failed, setFailed] = useState("");
   useEffect(() => {
     let current = true;
     Promise.all([load(blocks, from, wiring), load(blocks, to, wiring)]).then(
       ([before, after]) => {
-        if (current) setPair({ before, after, from, to });
+        if (!current) return;
+        setPair({ before, after, from, to });
+        setFailed("");
       },
-      () => setFailed(true),
+      (error: unknown) => {
+        if (current) setFailed(error instanceof Error ? error.message : String(error));
+      },
     );
     return () => {
       current = false;

@@ -25,7 +25,7 @@ export interface Scene {
   comparison: Comparison;
   words: Words;
   pair: Pair | null;
-  failed: boolean; // this browser cannot read the circuits
+  failed: string; // why the circuits cannot be read
   edges: DrawnEdge[]; // of both circuits, strongest first
   own: OwnEdges[]; // the same by node
   statuses: (Status | undefined)[]; // by node
