@@ -67,11 +67,12 @@ def graph_of(path: Path) -> Wiring:
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            header: dict[str, Any] = json.loads(file.read(min(length, MOST_HEADER)))
-        graph: Any = json.loads(header["__metadata__"]["circuitune"])["metadata"]["graph"]
-        return wiring_of_record(graph)
+            header = cast(dict[str, Any], parse_json(file.read(min(length, MOST_HEADER))))
+        metadata = cast(dict[str, dict[str, Any]], parse_json(header["__metadata__"]["circuitune"]))["metadata"]
+        graph, shape = metadata["graph"], tuple(header["values" if "values" in header else "mask"]["shape"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path.name} is missing or was not written by circuitune; discover it again.") from error
+    return _wiring(path, graph, shape)
 
 
 def _read(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
@@ -89,13 +90,17 @@ def _read(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
         raise InputError(f"{path.name} is missing or was not written by circuitune; discover it again.") from error
     if not intact:
         raise InputError(f"{path.name} is damaged: its content does not match its checksum; discover it again.")
-    try:
-        wiring = wiring_of_record(graph, tensor.shape)
-    except InputError as error:
-        raise InputError(f"{path.name}: {error}") from error
+    wiring = _wiring(path, graph, tensor.shape)
     if tensor.dtype.kind not in "fb" or not np.isfinite(tensor).all():
         raise InputError(f"{path.name} holds a score that is not finite, or no scores at all.")
     return tensor, wiring
+
+
+def _wiring(path: Path, graph: object, shape: tuple[int, ...]) -> Wiring:
+    try:
+        return wiring_of_record(graph, shape)
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error
 
 
 def _stored(metadata: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:

@@ -390,7 +390,7 @@ def _arm(arm: str) -> str:
 
 def verdicts(tasks: Sequence[TaskEffectRow], claims: Sequence[ClaimRow]) -> Plate | str:
     """What every hypothesis of a study came to on every task: effect less null, with its interval."""
-    panels = {
+    panels: dict[str, Sequence[Difference]] = {
         f"{claim.hypothesis}: {claim.outcome}{'' if claim.final else ', provisional'}": [
             Difference(row.task, row.difference, row.low, row.high, row.finding in ("above", "below"))
             for row in tasks
