@@ -29,4 +29,4 @@ def test_a_formula_that_is_off_is_told(capsys):
 
 def test_tables_take_no_more_memory_for_more_checkpoints():
     few, many = (scale.child("--grown", f"2 {checkpoints}") for checkpoints in (2, 12))
-    assert many["peak"] <= max(scale.GROWTH * few["peak"], few["peak"] + scale.FLOOR)
+    assert many["peak"] <= few["peak"] * scale.GROWTH + 2**20
