@@ -22,8 +22,8 @@ def test_a_formula_that_is_off_is_told(capsys):
     right, wrong = (
         {"predicted": size * 2.0**20, "peak": 50 * 2**20, "seconds": 1.0, "work": 1.0} for size in (60, 400)
     )
-    assert scale.show("load", {"8 8 256 12 64": right})
-    assert not scale.show("load", {"8 8 256 12 64": right, "2 4 64 12 8": wrong})
+    assert scale.show("attribute", {"8 8 256 12 64": right})
+    assert not scale.show("attribute", {"8 8 256 12 64": right, "2 4 64 12 8": wrong})
     assert "OFF" in capsys.readouterr().out
 
 
