@@ -60,6 +60,8 @@ SMALL = 0.1
 """Seconds below which a time says nothing."""
 GROWTH = 1.25
 FEW, MANY = 2, 40
+ROWS = 80 * 1024
+"""Bytes of table rows that a comparison of two seeds adds while change.csv and layers.csv are made."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def train(bench: Bench) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """What is run, the bytes it takes above what was there (``most``: at most), and what its time grows with."""
+    """What is run, the bytes it takes above what was there (``most``: at most), what its time grows with."""
 
     run: Callable[[Bench], Any]
     memory: Callable[[Bench], float]
@@ -278,14 +280,15 @@ def grown(seeds: int, checkpoints: int, shape: tuple[int, int] = (8, 8)) -> tupl
 
 
 def growth() -> bool:
-    """Print the peaks of tables at few and many checkpoints, and at few and many seeds; whether they stay."""
+    """Print the peaks of tables at few and many checkpoints and seeds; whether only rows come on top."""
     well = True
     print(f"\ntables of change: peak MiB, at {FEW} and at {MANY}")
     for name, counts in {"checkpoints": [(2, FEW), (2, MANY)], "seeds": [(FEW, 2), (MANY, 2)]}.items():
         few, many = (child("--grown", f"{seeds} {checkpoints}") for seeds, checkpoints in counts)
-        stays = many["peak"] <= max(GROWTH * few["peak"], few["peak"] + FLOOR)
+        compared = counts[1][0] * (counts[1][0] - 1) // 2
+        stays = many["peak"] <= few["peak"] * GROWTH + 2**20 + compared * ROWS
         well &= stays
-        print(f"{name:12} {few['peak'] / 2**20:8.1f} {many['peak'] / 2**20:8.1f}  {'stays' if stays else 'GROWS'}")
+        print(f"{name:12} {few['peak'] / 2**20:8.1f} {many['peak'] / 2**20:8.1f}  {'as said' if stays else 'GROWS'}")
     return well
 
 
