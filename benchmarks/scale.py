@@ -304,6 +304,14 @@ def child(*arguments: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def fits(name: str, row: dict[str, float]) -> bool:
+    """Whether a stage's peak is what its formula says, or too small to tell."""
+    if max(row["peak"], row["predicted"]) < FLOOR:
+        return True
+    ratio = row["predicted"] / max(row["peak"], 1)
+    return ratio >= 1 / FACTOR and (STAGES[name].most or ratio <= FACTOR)
+
+
 def show(name: str, rows: dict[str, dict[str, float]]) -> bool:
     """Print a stage's lines; whether all its ratios are within their factors."""
     stage, well = STAGES[name], True
@@ -314,9 +322,7 @@ def show(name: str, rows: dict[str, dict[str, float]]) -> bool:
         memory = row["predicted"] / max(row["peak"], 1)
         clock = row["work"] * machine / max(row["seconds"], 1e-9)
         told = max(row["peak"], row["predicted"]) >= FLOOR
-        right = (not told or (memory >= 1 / FACTOR and (stage.most or memory <= FACTOR))) and (
-            row["seconds"] < SMALL or 1 / FACTOR_TIME <= clock <= FACTOR_TIME
-        )
+        right = fits(name, row) and (row["seconds"] < SMALL or 1 / FACTOR_TIME <= clock <= FACTOR_TIME)
         well &= right
         print(
             f"  {case:16} {row['predicted'] / 2**20:9.1f} {row['peak'] / 2**20:9.1f} MiB"

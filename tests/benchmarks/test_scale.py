@@ -14,8 +14,7 @@ def test_a_job_costs_little_beside_its_work():
 
 def test_memory_is_what_the_formulas_say():
     for name, row in scale.child("--one", "--case", "8 8 256 12 64").items():
-        if max(row["peak"], row["predicted"]) >= scale.FLOOR:
-            assert 1 / scale.FACTOR <= row["predicted"] / row["peak"] <= scale.FACTOR, name
+        assert scale.fits(name, row), (name, row)
 
 
 def test_a_formula_that_is_off_is_told(capsys):
