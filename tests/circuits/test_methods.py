@@ -226,9 +226,12 @@ def test_answers_of_several_tokens_are_judged_by_their_log_probability():
 @pytest.mark.parametrize("metric", ["logit_diff", "nll", "kl"])
 def test_scores_of_several_tokens_do_not_depend_on_batches(metric):
     model, inputs = tiny("gpt_neox", layers=1), _long()
+    method = (
+        "eap-ig" if metric == "kl" else "eap"
+    )  # at the clean run the gradient of KL is 0, and its scores rounding
     with in_double():
-        scores = attribute(model, inputs, metric=metric, method="eap", per_example=True)
-        again = attribute(model, inputs, metric=metric, method="eap", batch_size=1, share_prefix=False)
+        scores = attribute(model, inputs, metric=metric, method=method, per_example=True)
+        again = attribute(model, inputs, metric=metric, method=method, batch_size=1, share_prefix=False)
     assert relative(again.values, scores.values) < 1e-9
     assert relative(scores.examples.mean(0), scores.values) < 1e-6
 

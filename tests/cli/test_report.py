@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from circuitune.cli import call
 from report.synthetic import build_run
 
 COMMAND = [sys.executable, "-c", "from circuitune.cli import main; main()"]
+STUDY = Path(__file__).parents[2] / "docs" / "studies" / "dynamics"
 GRAPH = Graph(3, 4, 4, parallel=True)
 
 
@@ -28,6 +30,7 @@ def files(here: Path) -> Path:
     for table in (run / "tables").iterdir():
         if table.stem not in ("transitions", "methods"):
             table.unlink()
+    shutil.copytree(STUDY, here / "docs" / "studies" / "dynamics")
     for seed, folder in enumerate(("base", "tuned")):
         values = torch.randn(GRAPH.edge_mask.shape, generator=torch.Generator().manual_seed(seed)) * GRAPH.edge_mask
         scores = EdgeScores(values, GRAPH)
@@ -43,7 +46,7 @@ def examples(verb: str, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     return [shlex.split(found) for found in re.findall(rf"circuitune (report {verb} .*?)(?= circuitune|$)", shown)]
 
 
-@pytest.mark.parametrize(("verb", "count"), [("build", 1), ("figures", 3)])
+@pytest.mark.parametrize(("verb", "count"), [("build", 1), ("figures", 4)])
 def test_the_examples_of_the_help_run(verb: str, count: int, files: Path, capsys: pytest.CaptureFixture[str]):
     found = examples(verb, capsys)
     assert len(found) == count

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from circuitune.experiments.estimate import Size, duration, estimate, weight
+from circuitune.experiments.estimate import Size, by_folder, duration, estimate, weight
 from circuitune.experiments.plan import plan
 from circuitune.experiments.recipe import load_recipe
 from circuitune.experiments.specs import ModelRef
@@ -32,4 +32,4 @@ def test_more_of_anything_takes_longer():
 
 def test_every_job_weighs_something():
     specs = plan(load_recipe("quick"), MODEL).jobs
-    assert all(weight(spec, specs, NANO) > 0 for spec in specs)
+    assert all(weight(spec, by_folder(specs), NANO) > 0 for spec in specs)

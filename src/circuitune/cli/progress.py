@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn
 
 from circuitune.cli.output import hushed, say
-from circuitune.experiments.estimate import Size, duration, weight
+from circuitune.experiments.estimate import Size, by_folder, duration, weight
 from circuitune.experiments.specs import JobSpec, folder_name, title
 
 PRIOR = 0.2
@@ -27,11 +27,8 @@ class Bars:
         self._live = console.is_terminal and not hushed()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
         self._progress = Progress(*columns, console=console, disable=not self._live, transient=True)
-        named = {folder_name(spec): spec for spec in specs}
-        self._weights = {  # it looks up a job's inputs and nothing else: all jobs each time would take their square
-            name: weight(spec, [named[other] for other in spec.inputs.values() if other in named], size)
-            for name, spec in named.items()
-        }
+        named = by_folder(specs)
+        self._weights = {name: weight(spec, named, size) for name, spec in named.items()}
         self._whole = sum(self._weights.values())
         self._shares = dict.fromkeys(self._weights, 0.0)
         self._workers = workers

@@ -1,6 +1,6 @@
 """How long jobs take and how much memory: measured on the embedded model, scaled by size, good to a factor of two."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from circuitune.dynamics.composition import SHARES
@@ -38,8 +38,8 @@ class Size:
     rows: int
 
 
-def weight(spec: JobSpec, specs: Sequence[JobSpec], size: Size) -> float:
-    """Seconds that a job takes on one thread; ``specs`` are all jobs of the run."""
+def weight(spec: JobSpec, specs: Mapping[str, JobSpec], size: Size) -> float:
+    """Seconds that a job takes on one thread; ``specs`` are the jobs of the run by folder (`by_folder`)."""
     seconds = START + FORWARD * size.parameters * size.tokens * passes(spec, specs, size.rows)
     if isinstance(spec, TrainSpec):
         seconds += spec.training.epochs * size.rows * ROW
@@ -48,7 +48,12 @@ def weight(spec: JobSpec, specs: Sequence[JobSpec], size: Size) -> float:
     return seconds
 
 
-def passes(spec: JobSpec, specs: Sequence[JobSpec], rows: int) -> int:
+def by_folder(specs: Iterable[JobSpec]) -> dict[str, JobSpec]:
+    """Jobs by the name of their folder, as the inputs of others name them."""
+    return {folder_name(spec): spec for spec in specs}
+
+
+def passes(spec: JobSpec, specs: Mapping[str, JobSpec], rows: int) -> int:
     """Forward passes over one prompt that a job costs, a backward pass counted as two; ``rows`` to train on."""
     if isinstance(spec, PairsSpec):
         return 0
@@ -60,7 +65,7 @@ def passes(spec: JobSpec, specs: Sequence[JobSpec], rows: int) -> int:
         return _robustness_passes(spec)
     if isinstance(spec, ComposeSpec):
         return _composition_passes(spec)
-    training = next(other for other in specs if folder_name(other) == spec.inputs["training"])
+    training = specs[spec.inputs["training"]]
     assert isinstance(training, TrainSpec)
     return (training.training.checkpoints + 1) * _passes(spec.discovery)
 
@@ -95,7 +100,8 @@ def _composition_passes(spec: ComposeSpec) -> int:
 
 def estimate(missing: Sequence[JobSpec], specs: Sequence[JobSpec], workers: int, size: Size) -> float:
     """Seconds that the missing jobs among ``specs`` take on so many workers."""
-    return sum(weight(spec, specs, size) for spec in missing) / workers
+    named = by_folder(specs)
+    return sum(weight(spec, named, size) for spec in missing) / workers
 
 
 def memory(size: Size) -> int:

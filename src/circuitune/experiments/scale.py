@@ -25,7 +25,7 @@ from circuitune.circuits.graph import Graph
 from circuitune.circuits.memory import BUDGET, attribution_memory
 from circuitune.core.errors import InputError
 from circuitune.core.placement import Dtype
-from circuitune.experiments.estimate import TRAINED, passes
+from circuitune.experiments.estimate import TRAINED, by_folder, passes
 from circuitune.experiments.inputs import read, require_layers
 from circuitune.experiments.plan import plan
 from circuitune.experiments.recipe import Recipe
@@ -119,7 +119,8 @@ def need(recipe: Recipe, model: Outline) -> Need:
     rows = min(len(pairs.split("train")), recipe.training.rows or len(pairs))
     tests = min(len(pairs.split("test")), recipe.training.test_rows or len(pairs))
     length = tokens(pairs)
-    count = sum(passes(spec, jobs, rows) + _evaluated(spec, tests) for spec in jobs)
+    named = by_folder(jobs)
+    count = sum(passes(spec, named, rows) + _evaluated(spec, tests) for spec in jobs)
     training = max(_training(recipe, spec, model, length) for spec in jobs if isinstance(spec, TrainSpec))
     return Need(len(jobs), max(training, _finding(recipe, model, length)), 2.0 * model.parameters * length * count)
 

@@ -56,7 +56,7 @@ def render(payload: Payload, *, served: bool = False) -> str:
     script, style = _asset("report.js"), _asset("report.css")
     blocks = (f'<script type="text/plain" id="{name}">{data}</script>' for name, data in payload.blobs.items())
     return PAGE.substitute(
-        policy=_policy(script, style) + ("; connect-src 'self'" if served else ""),
+        policy=_policy(script, style, "'self'" if served else "'none'"),
         title=html.escape(payload.title),
         style=style,
         sentences="\n".join(f"<p>{html.escape(sentence)}</p>" for sentence in payload.sentences),
@@ -70,11 +70,11 @@ def _asset(name: str) -> str:
     return resources.files("circuitune.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _policy(script: str, style: str) -> str:
-    """Only this script and this style run; nothing is loaded, sent or framed."""
+def _policy(script: str, style: str, asked: str) -> str:
+    """Only this script and this style run; nothing is loaded or framed, and none but ``asked`` is asked for data."""
     return (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "img-src data:; connect-src 'none'; base-uri 'none'; form-action 'none'"
+        f"img-src data:; connect-src {asked}; base-uri 'none'; form-action 'none'"
     )
 
 
