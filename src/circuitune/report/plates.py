@@ -391,7 +391,7 @@ def _arm(arm: str) -> str:
 def verdicts(tasks: Sequence[TaskEffectRow], claims: Sequence[ClaimRow]) -> Plate | str:
     """What every hypothesis of a study came to on every task: effect less null, with its interval."""
     panels: dict[str, Sequence[Difference]] = {
-        f"{claim.hypothesis}: {claim.outcome}{'' if claim.final else ', provisional'}": [
+        f"{claim.hypothesis}: {claim.outcome}{'' if claim.final or claim.outcome == 'exploratory' else ' so far'}": [
             Difference(row.task, row.difference, row.low, row.high, row.finding in ("above", "below"))
             for row in tasks
             if row.hypothesis == claim.hypothesis
