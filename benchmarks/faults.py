@@ -388,7 +388,7 @@ def numbers(whole: Whole, count: int, random: Random) -> Row:
 
         ended = alone(work)
         again = alone(lambda: go(whole.model, folder))
-        named = ended.well and "step" in ended.said and any(name in ended.said for name in NAMES)
+        named = ended.well and "step" in ended.said.lower() and any(name in ended.said for name in NAMES)
         if not named:
             print(fault, title(spec), ended.said[-600:], file=sys.stderr)
         accepted += "not noticed" in ended.said

@@ -25,8 +25,9 @@ from unittest.mock import patch
 import psutil
 
 from circuitune.cli.progress import Bars
-from circuitune.cli.runs import check_run, list_runs
+from circuitune.cli.runs import list_runs
 from circuitune.experiments import job
+from circuitune.experiments.checking import check_run
 from circuitune.experiments.engines import local
 from circuitune.experiments.engines.schedule import Observer, missing
 from circuitune.experiments.estimate import Size
@@ -111,7 +112,8 @@ def measure(count: int, workers: int, folder: Path) -> dict[str, float]:
     with timed("list"):
         list_runs(folder)
     with timed("check"):
-        check_run(run.folder)
+        found = check_run(run.folder)
+    assert not found.broken.keys() & {path.name for path in (run.folder / "jobs").iterdir()}  # tables there are none
     with timed("report"):
         build(run.folder)
     times["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

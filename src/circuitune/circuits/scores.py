@@ -338,5 +338,5 @@ def _misfit(arrays: Mapping[str, Tensor], metadata: Mapping[str, Any], main: str
     made = ("settings", "scores_settings") if main == "mask" and "values" in arrays else ("settings",)
     if not all(isinstance(metadata.get(name), dict) for name in made):
         return "does not say how it was made"
-    known = type(metadata.get("completeness", "missing")) in (int, float, type(None))
+    known = type(metadata.get("completeness", "missing")) in (float, type(None))
     return "" if known else "has a completeness that is no number"
