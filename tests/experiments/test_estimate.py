@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from circuitune.experiments.estimate import Size, by_folder, duration, estimate, weight
+from circuitune.experiments.estimate import Size, duration, estimate, weight
 from circuitune.experiments.plan import plan
 from circuitune.experiments.recipe import load_recipe
-from circuitune.experiments.specs import ModelRef
+from circuitune.experiments.specs import ModelRef, by_folder
 
 MODEL = ModelRef(name="m", fingerprint="0" * 64)
 NANO = Size(parameters=1_200_000, tokens=4, rows=9600)

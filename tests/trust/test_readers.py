@@ -7,11 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
-from fuzz import Drawn
-from readers import READERS, Reader, damaged, intact, judged
+from fuzz import with_hypothesis
+from readers import READERS, Choices, Reader, damaged, intact, judged
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # libraries warn of what they refuse
 
@@ -24,22 +22,13 @@ def test_an_intact_file_is_accepted(reader: Reader, tmp_path: Path):
 def holds(reader: Reader, count: int) -> None:
     whole = intact(reader)
 
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.data())
-    def run(data: st.DataObject) -> None:
-        content = damaged(whole, Drawn(data))
+    def once(choose: Choices) -> None:
+        content = damaged(whole, choose)
         with TemporaryDirectory() as folder:
             outcome = judged(reader, Path(folder), content)
         assert not outcome.startswith("wrong"), (outcome, content[:2000])
 
-    run()
+    with_hypothesis(once, count, 0)
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)

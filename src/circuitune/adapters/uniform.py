@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -29,7 +29,7 @@ from torch import Tensor
 from circuitune.adapters.modules import LinearModule
 from circuitune.core.atomic import ensure_writable_folder, write_bytes, write_json
 from circuitune.core.errors import InputError
-from circuitune.core.parsing import parse_json
+from circuitune.core.parsing import parse_object
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 COMPANIONS = ("circuit_plan.json", "circuit_scores.safetensors")
@@ -184,12 +184,9 @@ def _config(adapter: Path) -> LoraConfig:
 def _said(adapter: Path) -> dict[str, Any]:
     """The members of the adapter's config; InputError where it is no JSON object."""
     try:
-        found = parse_json((adapter / CONFIG).read_text("utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("no JSON object")
+        return parse_object((adapter / CONFIG).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{adapter / CONFIG} is not a config of PEFT ({error}); save the adapter again.") from error
-    return cast(dict[str, Any], found)
 
 
 def _common_scale(factors: Mapping[str, _Factors], rank: int) -> float:

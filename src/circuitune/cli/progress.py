@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn
 
 from circuitune.cli.output import hushed, say
-from circuitune.experiments.estimate import Size, by_folder, duration, weight
-from circuitune.experiments.specs import JobSpec, folder_name, title
+from circuitune.experiments.estimate import Size, duration, weight
+from circuitune.experiments.specs import JobSpec, by_folder, folder_name, title
 
 PRIOR = 0.2
 """The share of a whole run that the pace foreseen counts for beside the pace measured: first jobs tell little."""

@@ -130,14 +130,13 @@ def _by_shape(study: "Study", model: str | None, teraflops: float | None) -> str
     empty = outline(config_from(study.shape) if model is None else config_of(model))
     rows: list[list[object]] = []
     rates: set[float] = set()
-    whole = 0.0
+    total, whole = 0, 0.0
     for name, recipe in study.recipes.items():
         taken = need(recipe, empty)
         rate = teraflops or TERAFLOPS[recipe.dtype or "float32"]
         rates.add(rate)
-        whole += taken.hours(rate)
+        total, whole = total + taken.jobs, whole + taken.hours(rate)
         rows.append([name, taken.jobs, f"{taken.memory / 2**30:.1f}", f"{taken.hours(rate):.2f}"])
-    total = sum(int(str(row[1])) for row in rows)
     return "\n".join(
         [
             table(["run", "jobs", "peak memory (GiB)", "GPU hours"], rows),
@@ -168,7 +167,7 @@ def _do(
     from circuitune.experiments.engines.schedule import Pending
     from circuitune.experiments.ledger import LEDGER, keep
     from circuitune.experiments.run import conduct
-    from circuitune.experiments.study import RESULTS, judged, write_results
+    from circuitune.experiments.study import RESULTS, export, judged, write_results
     from circuitune.report import build
 
     done: list[Part] = []
@@ -184,10 +183,12 @@ def _do(
         if ledger is not None:
             keep(run, part.jobs.jobs, ledger)
         done.append(part)
-        write_results(study, judged(study, done), folder / RESULTS)
+        verdicts = judged(study, done)
+        write_results(study, verdicts, folder / RESULTS)
         complete(folder / RESULTS)
         if exported is not None:
-            _export(study, done, exported)
+            export(study, done, verdicts, exported)
+            say(f"Tables and verdicts are in {exported}.")
     return done
 
 
@@ -228,10 +229,3 @@ def _show(study: "Study", parts: "list[Part]") -> None:
         return
     for claim in judged(study, parts).claims:
         show(claim.sentence)
-
-
-def _export(study: "Study", parts: "list[Part]", folder: Path) -> None:
-    from circuitune.experiments.study import export, judged
-
-    export(study, parts, judged(study, parts), folder)
-    say(f"Tables and verdicts are in {folder}.")

@@ -1,6 +1,6 @@
 """Text that others wrote as plain values: JSON and YAML that run nothing, never hang and say nothing twice.
 
-Both readers raise ValueError with a reason of one line, whatever the text. What they refuse beyond what their formats
+All readers raise ValueError with a reason of one line, whatever the text. What they refuse beyond what their formats
 do: a key that comes twice in a mapping, text that no UTF-8 file can hold, and values nested too deeply to be walked.
 """
 
@@ -35,6 +35,18 @@ def parse_json(text: str | bytes) -> object:
     except ValueError as error:
         raise ValueError(one_line(error)) from error
     return value
+
+
+def parse_object(text: str | bytes) -> dict[str, Any]:
+    """The members of the JSON object that a text is.
+
+    Raises:
+        ValueError: it is no JSON, or another value, in one line.
+    """
+    value = parse_json(text)
+    if not isinstance(value, dict):
+        raise ValueError("no JSON object")
+    return cast(dict[str, Any], value)
 
 
 def parse_yaml(text: str) -> object:

@@ -8,7 +8,7 @@ never unpickles.
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from circuitune.core.atomic import write_bytes
 from circuitune.core.errors import InputError, MachineError
 from circuitune.core.manifest import canonical_json
-from circuitune.core.parsing import parse_json
+from circuitune.core.parsing import parse_object
 
 KEY = "circuitune"
 """The one entry of the safetensors metadata."""
@@ -58,7 +58,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if text is None:
         raise InputError(f"{path} was not written by circuitune; give a file saved by it.")
     try:
-        metadata: dict[str, Any] = cast(dict[str, Any], parse_json(text))["metadata"]
+        metadata: dict[str, Any] = parse_object(text)["metadata"]
         intact = text == _text(metadata, tensors)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is damaged: its metadata cannot be read; make it again.") from error
@@ -80,5 +80,5 @@ def _text(metadata: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
 def _stored_text(data: bytes) -> str | None:
     """Our entry of the header: 8 bytes of length (little-endian), then JSON with ``__metadata__``."""
     length = int.from_bytes(data[:8], "little")
-    header = cast(dict[str, Any], parse_json(data[8 : 8 + length]))
+    header = parse_object(data[8 : 8 + length])
     return header.get("__metadata__", {}).get(KEY)

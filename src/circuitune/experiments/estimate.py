@@ -1,6 +1,6 @@
 """How long jobs take and how much memory: measured on the embedded model, scaled by size, good to a factor of two."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from circuitune.dynamics.composition import SHARES
@@ -12,7 +12,7 @@ from circuitune.experiments.specs import (
     PairsSpec,
     RobustnessSpec,
     TrainSpec,
-    folder_name,
+    by_folder,
 )
 
 START = 2.0
@@ -46,11 +46,6 @@ def weight(spec: JobSpec, specs: Mapping[str, JobSpec], size: Size) -> float:
     if isinstance(spec, AnalyseSpec):
         seconds += RESAMPLED * spec.analysis.resamples
     return seconds
-
-
-def by_folder(specs: Iterable[JobSpec]) -> dict[str, JobSpec]:
-    """Jobs by the name of their folder, as the inputs of others name them."""
-    return {folder_name(spec): spec for spec in specs}
 
 
 def passes(spec: JobSpec, specs: Mapping[str, JobSpec], rows: int) -> int:

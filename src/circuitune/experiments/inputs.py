@@ -11,13 +11,7 @@ from circuitune.core.errors import InputError
 from circuitune.core.manifest import digest, sha256_file
 from circuitune.core.records import PairsRecord, SizeRecord
 from circuitune.experiments.estimate import Size
-from circuitune.experiments.recipe import (
-    RECIPE,
-    DataRecipe,
-    Recipe,
-    parsed,
-    read_text,
-)
+from circuitune.experiments.recipe import RECIPE, DataRecipe, Recipe, parsed, read_text
 from circuitune.experiments.specs import ModelRef
 from circuitune.experiments.store import HASHED, INPUTS, require_input
 from circuitune.models.anatomy import anatomy_of

@@ -25,11 +25,11 @@ from circuitune.circuits.graph import Graph
 from circuitune.circuits.memory import BUDGET, attribution_memory
 from circuitune.core.errors import InputError
 from circuitune.core.placement import Dtype
-from circuitune.experiments.estimate import TRAINED, by_folder, passes
+from circuitune.experiments.estimate import TRAINED, passes
 from circuitune.experiments.inputs import read, require_layers
 from circuitune.experiments.plan import plan
 from circuitune.experiments.recipe import Recipe
-from circuitune.experiments.specs import JobSpec, ModelRef, TrainSpec
+from circuitune.experiments.specs import JobSpec, ModelRef, TrainSpec, by_folder
 from circuitune.models.anatomy import Anatomy, anatomy_of
 from circuitune.models.loading import NANO, NANO_FOLDER
 from circuitune.tasks.pairs import PairSet

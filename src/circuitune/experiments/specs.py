@@ -5,7 +5,7 @@ host. Inputs are named by folder, so their hashes are part of the spec and a cha
 every job below it a new folder.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -245,6 +245,11 @@ TITLES: Mapping[Arm, str] = {
     "union": "union of the parts' circuits",
 }
 """Names of arms for people."""
+
+
+def by_folder(specs: Iterable[JobSpec]) -> dict[str, JobSpec]:
+    """Jobs by the name of their folder, as the inputs of others name them."""
+    return {folder_name(spec): spec for spec in specs}
 
 
 def title(spec: JobSpec) -> str:

@@ -34,6 +34,7 @@ from circuitune.experiments.specs import (
     PairsSpec,
     RobustnessSpec,
     TrainSpec,
+    by_folder,
     folder_name,
 )
 from circuitune.tasks.pairs import PairSet
@@ -96,7 +97,7 @@ class Run:
         Returns:
             The jobs that were put aside, because the recipe as this version reads it has them no more.
         """
-        wanted = {folder_name(spec): spec for spec in specs}
+        wanted = by_folder(specs)
         retired = self._retire(set(wanted))
         for name, spec in wanted.items():
             folder, old = self.job(name).folder, self.folder / STALE / name

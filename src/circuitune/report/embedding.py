@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from safetensors.numpy import load
 
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import canonical_json
-from circuitune.core.parsing import parse_json
+from circuitune.core.parsing import parse_object
 from circuitune.report.wiring import Wiring, wiring_of_record
 
 MOST_HEADER: Final = 100_000_000
@@ -67,8 +67,8 @@ def graph_of(path: Path) -> Wiring:
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            header = cast(dict[str, Any], parse_json(file.read(min(length, MOST_HEADER))))
-        metadata = cast(dict[str, dict[str, Any]], parse_json(header["__metadata__"]["circuitune"]))["metadata"]
+            header = parse_object(file.read(min(length, MOST_HEADER)))
+        metadata = parse_object(header["__metadata__"]["circuitune"])["metadata"]
         graph, shape = metadata["graph"], tuple(header["values" if "values" in header else "mask"]["shape"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path.name} is missing or was not written by circuitune; discover it again.") from error
@@ -81,9 +81,9 @@ def _read(path: Path, name: str) -> tuple[NDArray[Any], Wiring]:
         data = path.read_bytes()
         tensors = load(data)
         length = int.from_bytes(data[:8], "little")
-        header = cast(dict[str, Any], parse_json(data[8 : 8 + length]))
+        header = parse_object(data[8 : 8 + length])
         text: str = header["__metadata__"]["circuitune"]
-        metadata = cast(dict[str, dict[str, Any]], parse_json(text))["metadata"]
+        metadata: dict[str, Any] = parse_object(text)["metadata"]
         graph, tensor = metadata["graph"], tensors[name]
         intact = text == _stored(metadata, tensors)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from circuitune.core.atomic import PARTIAL, remove_partial_files, write_json
 from circuitune.core.errors import InputError, MachineError
 from circuitune.core.locking import LOCK, locked
 from circuitune.core.manifest import canonical_json, complete, is_complete, verify
-from circuitune.core.parsing import parse_json
+from circuitune.core.parsing import parse_object
 
 _FOLDER, _OPTIONS, _PLAIN, _TENSORS = "resume", "options.json", "state.json", "state.safetensors"
 
@@ -194,13 +194,9 @@ def restore_random_state(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = parse_json(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return cast(dict[str, Any], found)
-        reason = None
+        return parse_object(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        reason = error
-    raise InputError(f"{path} is damaged; remove the folder and begin anew.") from reason
+        raise InputError(f"{path} is damaged; remove the folder and begin anew.") from error
 
 
 def _plain(tensor: Tensor) -> Tensor:

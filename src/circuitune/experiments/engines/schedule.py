@@ -7,10 +7,11 @@ complete; the third leaves the order to a queue.
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from heapq import heappop, heappush
 from typing import Literal, Protocol
 
-from circuitune.experiments.specs import JobSpec, folder_name
+from circuitune.experiments.specs import JobSpec, by_folder, folder_name
 from circuitune.experiments.store import Run
 
 POLL = 0.5
@@ -117,28 +118,27 @@ class _Queue:
     """Jobs in their order, each once those it needs are finished; a step costs the same however many there are."""
 
     def __init__(self, jobs: Sequence[JobSpec]) -> None:
-        self._jobs = {folder_name(spec): spec for spec in jobs}
-        self._places = {name: place for place, name in enumerate(self._jobs)}
-        self._needed = {name: set(spec.inputs.values()) & self._jobs.keys() for name, spec in self._jobs.items()}
-        self._waiting: dict[str, list[str]] = {name: [] for name in self._jobs}
-        for name, needed in self._needed.items():
-            for other in needed:
-                self._waiting[other].append(name)
-        self._ready = [place for name, place in self._places.items() if not self._needed[name]]
-        self._names = list(self._jobs)
-        self.unfinished = set(self._jobs)
+        named = by_folder(jobs)
+        self._jobs = list(named.values())
+        self._places = {name: place for place, name in enumerate(named)}
+        self._sorter = TopologicalSorter({name: named.keys() & spec.inputs.values() for name, spec in named.items()})
+        self._sorter.prepare()
+        self._ready: list[int] = []
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a job is left to take or to finish."""
+        return self._sorter.is_active()
 
     def take(self) -> JobSpec | None:
         """The first job that can be done now, if there is one; it is not given again."""
-        return self._jobs[self._names[heappop(self._ready)]] if self._ready else None
+        for name in self._sorter.get_ready():
+            heappush(self._ready, self._places[name])
+        return self._jobs[heappop(self._ready)] if self._ready else None
 
     def finish(self, name: str) -> None:
         """The job is done."""
-        self.unfinished.remove(name)
-        for other in self._waiting[name]:
-            self._needed[other].remove(name)
-            if not self._needed[other]:
-                heappush(self._ready, self._places[other])
+        self._sorter.done(name)
 
 
 def hand_out(run: Run, jobs: Sequence[JobSpec], workers: Workers, observer: Observer) -> None:
