@@ -5,7 +5,7 @@ import pytest
 from circuitune.experiments.estimate import Size, duration, estimate, weight
 from circuitune.experiments.plan import plan
 from circuitune.experiments.recipe import load_recipe
-from circuitune.experiments.specs import ModelRef, by_folder
+from circuitune.experiments.specs import ModelRef, TrainSpec, by_folder
 
 MODEL = ModelRef(name="m", fingerprint="0" * 64)
 NANO = Size(parameters=1_200_000, tokens=4, rows=9600)
@@ -28,6 +28,19 @@ def test_more_of_anything_takes_longer():
     full = plan(load_recipe("full"), MODEL).jobs
     assert estimate(full, full, 2, replace(NANO, tokens=20)) > small
     assert estimate([], specs, 2, NANO) == 0
+
+
+def test_a_rival_of_equal_compute_takes_as_much_longer():
+    recipe = load_recipe("default", {"contest": {"rivals": ["compute"]}})
+    specs = plan(recipe, MODEL).jobs
+    even, longer = (
+        next(spec for spec in specs if isinstance(spec, TrainSpec) and spec.arm == arm)
+        for arm in ("uniform", "compute")
+    )
+    phase1 = next(spec for spec in specs if isinstance(spec, TrainSpec) and spec.arm == "phase1")
+    named = by_folder(specs)
+    seconds = [weight(spec, named, NANO) for spec in (even, longer, phase1)]
+    assert seconds[1] > seconds[0] + 0.5 * seconds[2]
 
 
 def test_every_job_weighs_something():

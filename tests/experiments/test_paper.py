@@ -32,7 +32,7 @@ SOME = ("sequence", "two_step", "add_sub-full")
 def test_a_study_runs_from_end_to_end(name: str, variant: str, only: tuple[str, ...], tmp_path: Path):
     model = tiny_paper.save_model(name, tmp_path / "model")
     changes = {**yaml.safe_load((PAPER / "rehearsal.yaml").read_text()), "model": str(model)}
-    study = load_study(PAPER / f"{name}-{variant}.yaml", changes, only)
+    study = load_study(PAPER / f"{name}-{variant}.yaml", changes).only(only)
     parts = prepare(study, tmp_path / "out")
     for part in parts:
         run, jobs = tiny.prepared(part.frozen, part.folder)

@@ -52,7 +52,7 @@ def test_the_studies_are_as_registered(name: str, variant: str):
     assert full.method == "full"
     for run, own in study.recipes.items():
         assert own.tuning is not None
-        assert own.tuning.seeds == study.registration.seeds_of(run)
+        assert own.tuning.seeds == study.registration.seeds_of(run, "ratio")
 
 
 def test_an_outline_is_the_model_s_own():

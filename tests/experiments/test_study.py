@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from circuitune.cli import call
 from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import sha256_file
@@ -67,6 +68,7 @@ def test_a_run_is_the_study_s_recipe_with_what_differs(model: Path, tmp_path: Pa
     assert first.registration == second.registration == sha256_file(tmp_path / "registered" / "registration.yaml")
 
 
+CONTEST = {"rank": 1, "critical_rank": 2, "random_draws": 1}
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 BAD: dict[str, tuple[Change, str]] = {
     "no runs": (lambda study, registered: study.pop("runs"), "field runs: Field required"),
@@ -98,6 +100,15 @@ BAD: dict[str, tuple[Change, str]] = {
     "another rank": (lambda study, registered: study["tuning"].update(rank=4), "tuning of run add_sub"),
     "another circuit": (lambda study, registered: study["discovery"].update(share=0.1), "share is 0.1 instead of"),
     "another seed": (lambda study, registered: study["tuning"].update(seeds=[0, 7]), "seed 7 of run add_sub"),
+    "another seed of the contest": (
+        lambda study, registered: (
+            registered["tasks"]["add_sub"].update(contest={**CONTEST, "seeds": [0, 1]}),
+            study["runs"][0].update(contest={**CONTEST, "seeds": [1, 2]}),
+        ),
+        "seed 2 of run add_sub is not registered",
+    ),
+    "another revision": (lambda study, registered: study.update(revision="step1000"), "revision of run add_sub"),
+    "another precision": (lambda study, registered: study.update(dtype="bfloat16"), "dtype of run add_sub"),
     "another study": (lambda study, registered: registered.update(study="huge"), "its registration is of huge"),
     "a bar where none belongs": (
         lambda study, registered: registered["hypotheses"]["ratio"].update(bar=0.5),
@@ -164,16 +175,20 @@ def test_a_task_may_have_its_own_tuning(model: Path, tmp_path: Path):
     with pytest.raises(InputError, match="tuning of run sequence is not as registered"):
         load_study(path)
     registered["tasks"]["sequence"]["tuning"] = {**full, "seeds": [4, 5]}
+    registered["tasks"]["sequence"]["contest"] = study["runs"][1]["contest"] = {**CONTEST, "seeds": [9]}
     loaded = load_study(tiny_study.write(tmp_path, study, registered))
-    assert loaded.registration.seeds_of("sequence") == (4, 5)
-    assert loaded.registration.seeds_of("add_sub") == (0, 1, 2)
+    assert loaded.registration.seeds_of("sequence", "ratio") == (4, 5)
+    assert loaded.registration.seeds_of("sequence", "accuracy") == (9,)
+    assert loaded.registration.seeds_of("add_sub", "ratio") == (0, 1, 2)
+    assert loaded.registration.seeds_of("add_sub", "accuracy") == ()
 
 
 def test_some_runs_alone(model: Path, tmp_path: Path):
-    path = tiny_study.write(tmp_path, tiny_study.study(model), tiny_study.registration(model))
-    assert list(load_study(path, only=("sequence",)).recipes) == ["sequence"]
+    study = loaded(model, tmp_path)
+    assert list(study.only(("sequence",)).recipes) == ["sequence"]
+    assert study.only(()) == study
     with pytest.raises(InputError, match="has no run lcm; it has add_sub, sequence"):
-        load_study(path, only=("lcm",))
+        study.only(("lcm",))
 
 
 # ---- rehearsals ----
@@ -265,6 +280,29 @@ def test_tables_of_another_recipe_are_not_there(partial: tuple[Study, tuple[Part
     folder = partial[1][0].folder.parent
     other = loaded(model, tmp_path, analysis={"random_models": 3})
     assert not prepare(other, folder)[0].finished
+
+
+def test_a_rehearsal_takes_no_folder_of_the_study(partial: tuple[Study, tuple[Part, ...]]):
+    folder = partial[1][0].folder.parent
+    before = tiny.content(folder)
+    rehearsed = load_study(folder.parent / "tiny.yaml", {"training": {"rows": 40}})
+    with pytest.raises(InputError, match="holds runs of a registered study"):
+        prepare(rehearsed, folder)
+    assert tiny.content(folder) == before
+
+
+def test_a_verdict_is_of_all_finished_runs_whichever_are_asked_for(
+    partial: tuple[Study, tuple[Part, ...]], capsys: pytest.CaptureFixture[str]
+):
+    study, parts = partial
+    folder = parts[0].folder.parent
+    assert (
+        call(["sweep", str(folder.parent / "tiny.yaml"), "--out", str(folder), "--only", "sequence", "--dry-run"])
+        == 0
+    )
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in shown[1:2]] == ["sequence"]
+    assert shown[3:] == [claim.sentence for claim in judged(study, parts[:1]).claims]
 
 
 def test_a_run_without_a_contest_lacks_it_everywhere(partial: tuple[Study, tuple[Part, ...]]):

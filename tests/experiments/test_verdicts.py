@@ -297,6 +297,16 @@ def test_missing_tasks_count_against_a_claim_and_make_it_provisional():
     assert "0 seeds of 10" in claim("slowing", {}).sentence
 
 
+def test_a_task_that_is_finished_and_below_has_decided_before_the_study_is():  # the others cannot undo it
+    tables = {task: noisy("faithfulness", 0.3, seed)[task] for seed, task in enumerate(TASKS[:2])}
+    tables[TASKS[0]] = noisy("faithfulness", -0.3, 0)[TASKS[0]]
+    found = claim("faithfulness", tables)
+    assert (found.outcome, found.final) == ("undecided", False)
+    assert f"Supported it can be no more: {TASKS[0]} is finished, and below." in found.sentence
+    tables[TASKS[0]] = noisy("faithfulness", 0.3, 0)[TASKS[0]]
+    assert "no more" not in claim("faithfulness", tables).sentence
+
+
 def test_undefined_numbers_are_left_out_and_counted():
     tables = noisy("faithfulness", 1.0, seed=1)
     tables["one"] = faithfulness([None, None, None, 1.7, 1.8, 1.9, 1.8, 1.7, 1.8, 1.9])

@@ -98,7 +98,8 @@ def sweep(
         raise InputError("Choose either --dry-run, which writes nothing, or --export.")
     if export is not None and export.exists() and not export.is_dir():
         raise InputError(f"--export {export} is a file; give a folder.")
-    read = load_study(study, rehearsal.changes(), only)
+    whole = load_study(study, rehearsal.changes())
+    read = whole.only(only)
     if read.rehearsed and export is not None:
         raise InputError("A rehearsal is not exported, since its verdicts do not count; leave out --export.")
     if dry_run and read.shape is not None:
@@ -110,14 +111,16 @@ def sweep(
         _require_shape(read)
     folder = out or Path("runs") / (f"{read.name}-rehearsal" if read.rehearsed else read.name)
     say("Reading the model and the pairs of all runs ...")
-    parts = prepare(read, folder, here=place.here)
+    every = prepare(whole, folder, here=place.here)
+    parts = tuple(part for part in every if part.name in read.recipes)
+    finished = [part for part in every if part.finished]
     foreseen = _foreseen(parts, engine.at_once)
     if dry_run:
         show(foreseen)
-        _show(read, [part for part in parts if part.finished])
+        _show(whole, finished)
         return
     say(foreseen)
-    _show(read, _do(read, parts, folder, engine, export))
+    _show(whole, _do(whole, parts, finished, folder, engine, export))
 
 
 def _by_shape(study: "Study", model: str | None, teraflops: float | None) -> str:
@@ -160,9 +163,18 @@ def _require_shape(study: "Study") -> None:
 
 
 def _do(
-    study: "Study", parts: "tuple[Part, ...]", folder: Path, engine: "Engine", exported: Path | None
+    study: "Study",
+    parts: "tuple[Part, ...]",
+    finished: "list[Part]",
+    folder: Path,
+    engine: "Engine",
+    exported: Path | None,
 ) -> "list[Part]":
-    """Do every run; the study's tables, and what is exported, are written anew after each that is finished."""
+    """Do these runs; the study's tables, and what is exported, are written anew after each, of all that are finished.
+
+    Returns:
+        The runs of the study that are finished.
+    """
     from circuitune.core.manifest import complete
     from circuitune.experiments.engines.schedule import Pending
     from circuitune.experiments.ledger import LEDGER, keep
@@ -170,7 +182,7 @@ def _do(
     from circuitune.experiments.study import RESULTS, export, judged, write_results
     from circuitune.report import build
 
-    done: list[Part] = []
+    done = {part.name: part for part in finished}
     for number, part in enumerate(parts, start=1):
         say(f"Run {part.name} ({number} of {len(parts)}) in {part.folder} ...")
         ledger = exported / part.name / LEDGER if exported and part.frozen.recipe.contest else None
@@ -178,18 +190,20 @@ def _do(
         run = conduct(part.frozen, part.folder, engine, watch, ledger=ledger, surveyed=(part.jobs, part.size))
         if isinstance(run, Pending):
             show(f"{part.name}: {run.sentence} {LATER}")
+            done.pop(part.name, None)
             continue
         build(run.folder)
         if ledger is not None:
             keep(run, part.jobs.jobs, ledger)
-        done.append(part)
-        verdicts = judged(study, done)
+        done[part.name] = part
+        there = list(done.values())
+        verdicts = judged(study, there)
         write_results(study, verdicts, folder / RESULTS)
         complete(folder / RESULTS)
         if exported is not None:
-            export(study, done, verdicts, exported)
+            export(study, there, verdicts, exported)
             say(f"Tables and verdicts are in {exported}.")
-    return done
+    return list(done.values())
 
 
 def _watch(part: "Part", workers: int | None, ledger: Path | None) -> "Watch":

@@ -8,6 +8,7 @@ from circuitune.experiments.recipe import DiscoveryRecipe
 from circuitune.experiments.specs import (
     AnalyseSpec,
     ComposeSpec,
+    DiscoverSpec,
     JobSpec,
     PairsSpec,
     RobustnessSpec,
@@ -53,7 +54,7 @@ def passes(spec: JobSpec, specs: Mapping[str, JobSpec], rows: int) -> int:
     if isinstance(spec, PairsSpec):
         return 0
     if isinstance(spec, TrainSpec):
-        return 3 * spec.training.epochs * rows
+        return 3 * spec.training.epochs * rows + _longer(spec, specs, rows)
     if isinstance(spec, AnalyseSpec):
         return _analysis_passes(spec)
     if isinstance(spec, RobustnessSpec):
@@ -65,32 +66,46 @@ def passes(spec: JobSpec, specs: Mapping[str, JobSpec], rows: int) -> int:
     return (training.training.checkpoints + 1) * _passes(spec.discovery)
 
 
-def _passes(discovery: DiscoveryRecipe) -> int:
-    """Forward passes over one prompt that scores and the faithfulness curve of one checkpoint cost."""
+def _longer(spec: TrainSpec, specs: Mapping[str, JobSpec], rows: int) -> int:
+    """Passes of the steps that a rival gets for what choosing the ranks cost: a phase 1, and circuits around it."""
+    if spec.twist != "longer":
+        return 0
+    circuits = specs[spec.inputs["circuits"]]
+    assert isinstance(circuits, DiscoverSpec)
+    return passes(specs[circuits.inputs["training"]], specs, rows) + 2 * _scoring(circuits.discovery)
+
+
+def _scoring(discovery: DiscoveryRecipe) -> int:
+    """Forward passes over one prompt that the scores of one checkpoint cost."""
     steps = 1 if discovery.method == "eap" else discovery.steps
-    return discovery.pairs * (2 + 3 * steps) + discovery.evaluation_pairs * (2 + 4 * len(discovery.shares))
+    return discovery.pairs * (2 + 3 * steps)
+
+
+def _passes(discovery: DiscoveryRecipe) -> int:
+    """The same with the faithfulness curve."""
+    return _scoring(discovery) + discovery.evaluation_pairs * (2 + 4 * len(discovery.shares))
 
 
 def _analysis_passes(spec: AnalyseSpec) -> int:
     """Forward passes over one prompt of all maps, and of both directions of the causal check."""
-    how, steps = spec.discovery, 1 if spec.discovery.method == "eap" else spec.discovery.steps
-    maps = (2 + spec.analysis.random_models) * how.pairs * (2 + 3 * steps)
+    how = spec.discovery
+    maps = (2 + spec.analysis.random_models) * _scoring(how)
     return maps + 2 * how.evaluation_pairs * (2 + 4 * (spec.analysis.draws + 2))
 
 
 def _robustness_passes(spec: RobustnessSpec) -> int:
     """Forward passes of three models over one prompt of the pairs, their replacements and the disjoint parts."""
-    how, steps = spec.robustness, 1 if spec.discovery.method == "eap" else spec.discovery.steps
+    how = spec.robustness
     noisy = 1 + how.draws * max(how.noise) if how.noise else 0
-    return round(3 * (noisy + how.parts) * spec.discovery.pairs * (2 + 3 * steps))
+    return round(3 * (noisy + how.parts) * _scoring(spec.discovery))
 
 
 def _composition_passes(spec: ComposeSpec) -> int:
     """Forward passes over one prompt of the other tasks' maps, and of every united circuit and control."""
-    how, steps = spec.discovery, 1 if spec.discovery.method == "eap" else spec.discovery.steps
+    how = spec.discovery
     others = len(spec.parts) + len(spec.unrelated)
     circuits = len(SHARES) * (5 + others + spec.draws)
-    return others * how.pairs * (2 + 3 * steps) + how.evaluation_pairs * (2 + 4 * circuits)
+    return others * _scoring(how) + how.evaluation_pairs * (2 + 4 * circuits)
 
 
 def estimate(missing: Sequence[JobSpec], specs: Sequence[JobSpec], workers: int, size: Size) -> float:

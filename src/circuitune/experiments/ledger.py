@@ -11,16 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from circuitune.core.atomic import write_bytes, write_json, write_text
+from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import complete
 from circuitune.core.parsing import parse_json
-from circuitune.core.records import Record
-from circuitune.experiments.artefacts import PLAN, TRAINED
+from circuitune.core.records import AccuracyRow, RankPlanRecord, Record, TextRow, TrainedRecord, read_record
+from circuitune.experiments.artefacts import PLAN, TEXT, TRAINED
 from circuitune.experiments.specs import JobSpec, TrainSpec, folder_name
-from circuitune.experiments.store import SPEC, Run
+from circuitune.experiments.store import SPEC, JobFolder, Run
 
 LEDGER = "jobs.jsonl.gz"
-KEPT = ("accuracy.csv", PLAN, TRAINED)
+ACCURACY = "accuracy.csv"
+KEPT = (ACCURACY, PLAN, TEXT, TRAINED)
 """Files of a fine-tuning that its tables are made of."""
 LARGEST = 2**28
 """Bytes of a ledger unpacked; a job takes a few thousand, and a small file can stand for any number of them."""
@@ -40,14 +42,18 @@ def kept_jobs(specs: Sequence[JobSpec]) -> list[TrainSpec]:
 
 
 def keep(run: Run, specs: Sequence[JobSpec], path: Path) -> None:
-    """Write the ledger of the jobs that are complete; equal jobs give equal bytes."""
-    lines: list[str] = []
+    """Enter the jobs that are complete into the ledger; equal jobs give equal bytes.
+
+    Jobs of another recipe stay in it: whoever comes back to that finds them.
+    """
+    entries = {entry.job: entry for entry in read_ledger(path)} if path.is_file() else {}
     for spec in kept_jobs(specs):
         job = run.job(spec)
         if job.complete:
             files = {name: (job.folder / name).read_text() for name in KEPT if (job.folder / name).is_file()}
-            lines.append(Entry(job=job.folder.name, files=files).model_dump_json())
-    write_bytes(path, gzip.compress("".join(f"{line}\n" for line in sorted(lines)).encode(), mtime=0))
+            entries[job.folder.name] = Entry(job=job.folder.name, files=files)
+    lines = [f"{entries[name].model_dump_json()}\n" for name in sorted(entries)]
+    write_bytes(path, gzip.compress("".join(lines).encode(), mtime=0))
 
 
 def restore(run: Run, specs: Sequence[JobSpec], path: Path) -> int:
@@ -69,9 +75,25 @@ def restore(run: Run, specs: Sequence[JobSpec], path: Path) -> int:
         write_json(job.folder / SPEC, spec.model_dump(mode="json"))
         for name, text in entry.files.items():
             write_text(job.folder / name, text)
+        _require_whole(job, spec, path)
         complete(job.folder)
         restored += 1
     return restored
+
+
+def _require_whole(job: JobFolder, spec: TrainSpec, path: Path) -> None:
+    """InputError unless the files of a restored job are those that tables are made of, and of this job."""
+    hint = f"{path} has the job {job.folder.name} damaged; restore the ledger, or remove it."
+    try:
+        read_record(job.folder / TRAINED, TrainedRecord)
+        rows = read_rows(job.folder / ACCURACY, AccuracyRow)
+        if (job.folder / PLAN).is_file():
+            read_record(job.folder / PLAN, RankPlanRecord)
+        texts = read_rows(job.folder / TEXT, TextRow) if spec.text else []
+    except InputError as error:
+        raise InputError(f"{hint} ({error})") from error
+    if not rows or {(row.arm, row.seed) for row in (*rows, *texts)} != {(spec.arm, spec.seed)}:
+        raise InputError(hint)
 
 
 def read_ledger(path: Path) -> list[Entry]:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import sha256_bytes
+from circuitune.core.placement import Dtype
 from circuitune.core.records import Record
 from circuitune.experiments.recipe import (
     CompositionRecipe,
@@ -98,6 +99,8 @@ class Registration(Record):
     study: Name
     question: str
     model: str | dict[Name, str]
+    revision: str | None = None
+    dtype: Dtype | None = None
     tuning: TuningRecipe | None = None
     discovery: DiscoveryRecipe
     tasks: Annotated[dict[Name, TaskPlan], Field(min_length=1)]
@@ -125,9 +128,9 @@ class Registration(Record):
         """The registered tuning of a task."""
         return self.tasks[task].tuning or self.tuning
 
-    def seeds_of(self, task: str) -> tuple[int, ...]:
-        """The registered seeds of a task."""
-        return _seeds(self.tuning_of(task), self.tasks[task].contest)
+    def seeds_of(self, task: str, measure: Measure) -> tuple[int, ...]:
+        """The registered seeds of a task: for the measure accuracy those of its contest, else of its tuning."""
+        return _seeds(self.tasks[task].contest if measure == "accuracy" else self.tuning_of(task))
 
     def tasks_of(self, hypothesis: Hypothesis) -> tuple[str, ...]:
         """The tasks that a hypothesis speaks of: those that are composed, or have both rivals; else all."""
@@ -173,6 +176,8 @@ def require_registered(registration: Registration, study: str, name: str, recipe
         raise InputError(f"{what}: run {name} is not registered; the registration has {known}.")
     for field, own, expected in (
         ("model", recipe.model, registration.studies[study]),
+        ("revision", recipe.revision, registration.revision),
+        ("dtype", recipe.dtype, registration.dtype),
         ("data", recipe.data, plan.data),
         ("training", recipe.training, plan.training),
         ("composition", recipe.composition, plan.composition),
@@ -182,14 +187,15 @@ def require_registered(registration: Registration, study: str, name: str, recipe
     ):
         if own != expected:
             raise InputError(f"{what}: {field} of run {name} is not as registered ({_differing(own, expected)}).")
-    more = sorted(set(_seeds(recipe.tuning, recipe.contest)) - set(registration.seeds_of(name)))
-    if more:
-        raise InputError(f"{what}: seed {more[0]} of run {name} is not registered; take seeds of the registration.")
+    for own, expected in ((recipe.tuning, registration.tuning_of(name)), (recipe.contest, plan.contest)):
+        if more := sorted({*_seeds(own)} - {*_seeds(expected)}):
+            raise InputError(
+                f"{what}: seed {more[0]} of run {name} is not registered; take seeds of the registration."
+            )
 
 
-def _seeds(tuning: TuningRecipe | None, contest: ContestRecipe | None) -> tuple[int, ...]:
-    """What a study is paired by: the seeds of the tuning, or without one of the contest."""
-    return tuning.seeds if tuning else contest.seeds if contest else ()
+def _seeds(part: TuningRecipe | ContestRecipe | None) -> tuple[int, ...]:
+    return part.seeds if part else ()
 
 
 def _without_seeds(part: TuningRecipe | ContestRecipe | None) -> Record | None:

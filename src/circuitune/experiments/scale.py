@@ -5,7 +5,7 @@ device, so that parameters, edges and the engine's memory are those of the real 
 
 - **time**: a forward pass takes 2 operations per parameter and token, a backward pass twice that, and a GPU does so
   many operations a second (`TERAFLOPS`). What clean and corrupted prompts share is computed once by the engine and
-  counted twice here: an upper bound.
+  counted twice here, which errs high.
 - **memory**: the larger of training (weights, 16 bytes per trained parameter, what the linear maps read and write
   twice over, the logits) and finding circuits (weights, the engine's own prediction, scores of single pairs).
 - **tokens**: every word, number and sign of a prompt is one.
@@ -148,8 +148,8 @@ def _training(recipe: Recipe, spec: TrainSpec, model: Outline, length: float) ->
 
 
 def _finding(recipe: Recipe, model: Outline, length: float) -> int:
-    """Bytes of finding circuits, with the scores of every pair where there is an analysis."""
+    """Bytes of finding circuits; an analysis holds the scores of every pair before and after beside it."""
     predicted = attribution_memory(model.anatomy, model.graph, recipe.discovery.steps).peak(1, round(length))
     scores = 4 * len(model.graph.sources) * len(model.graph.destinations)
-    held = scores * recipe.discovery.pairs if recipe.tuning else 0
+    held = 2 * scores * recipe.discovery.pairs if recipe.tuning else 0
     return BYTES[recipe.dtype or "float32"] * model.parameters + max(BUDGET, predicted) + held

@@ -34,7 +34,6 @@ from circuitune.experiments.recipe import (
     inherited,
     merge,
     read_text,
-    to_yaml,
     validated,
 )
 from circuitune.experiments.registration import Registration, load_registration, require_registered
@@ -85,6 +84,13 @@ class Study:
     shape: Mapping[str, Any] | None = None
     rehearsed: str = ""
 
+    def only(self, names: Collection[str]) -> "Study":
+        """The study with these runs alone (all, where none is named); InputError where it has no such run."""
+        if odd := set(names) - self.recipes.keys():
+            raise InputError(f"The study {self.name} has no run {min(odd)}; it has {', '.join(self.recipes)}.")
+        chosen = {name: recipe for name, recipe in self.recipes.items() if not names or name in names}
+        return replace(self, recipes=chosen)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -116,6 +122,7 @@ class Part:
             *(CONTEST if contest else ()),
             *(("rates",) if contest and contest.tried_seeds else ()),
             *(("kept",) if contest and contest.kept else ()),
+            *(("text",) if contest and contest.text else ()),
         ]
         return [self.folder / "tables" / f"{name}.csv" for name in names]
 
@@ -124,19 +131,31 @@ class Part:
         """Whether all jobs of this very recipe are complete and its tables are there."""
         if self.missing or not is_complete(self.folder) or not all(path.is_file() for path in self.exported):
             return False
-        return (self.folder / RECIPE).read_text(encoding="utf-8") == to_yaml(self.frozen.recipe)
+        return self._recipe() == self.frozen.recipe
+
+    @property
+    def registered(self) -> bool:
+        """Whether the folder holds a run of a registered study."""
+        found = self._recipe()
+        return found is not None and found.registration is not None
+
+    def _recipe(self) -> Recipe | None:
+        """The recipe in the folder; None where there is none that can be read."""
+        try:
+            return Run(self.folder).recipe
+        except InputError:
+            return None
 
 
-def load_study(path: Path, changes: Mapping[str, Any] | None = None, only: Collection[str] = ()) -> Study:
+def load_study(path: Path, changes: Mapping[str, Any] | None = None) -> Study:
     """Read a study file and its registration.
 
     Args:
         path: of the study file.
         changes: of recipe fields, for a rehearsal; they come after those of each run.
-        only: names of the runs to take; all, where there are none.
 
     Raises:
-        InputError: no such file, no valid study, or one that is not as registered; no such run.
+        InputError: no such file, no valid study, or one that is not as registered.
     """
     what = f"Study {path}"
     text = read_text(path, what, "give a YAML file such as studies/dynamics.yaml")
@@ -148,10 +167,7 @@ def load_study(path: Path, changes: Mapping[str, Any] | None = None, only: Colle
         of = ", ".join(registration.studies)
         raise InputError(f"{what} is named {study.name}, and its registration is of {of}; fix one.")
     found = _recipes(study, extended(fields, what), path.parent, registration, digest, what)
-    if odd := set(only) - found.keys():
-        raise InputError(f"{what} has no run {min(odd)}; it has {', '.join(found)}.")
-    chosen = {name: recipe for name, recipe in found.items() if not only or name in only}
-    read = Study(study.name, registration, digest, chosen, study.shape)
+    read = Study(study.name, registration, digest, found, study.shape)
     return read if changes is None else rehearsal(read, changes, what)
 
 
@@ -242,10 +258,13 @@ def prepare(study: Study, folder: Path, *, here: bool = True) -> tuple[Part, ...
     if (folder / RECIPE).is_file():
         raise InputError(f"{folder} is the folder of a single run; choose another folder for the study.")
     validator = Validator()
-    return tuple(
+    parts = tuple(
         _part(name, freeze(recipe, here=here, folder=folder / name), folder / name, validator)
         for name, recipe in study.recipes.items()
     )
+    if study.rehearsed and any(part.registered for part in parts):
+        raise InputError(f"{folder} holds runs of a registered study; choose another folder for the rehearsal.")
+    return parts
 
 
 def _part(name: str, frozen: Frozen, folder: Path, validator: Validator) -> Part:
@@ -340,7 +359,8 @@ def _table(rows: Sequence[TaskEffectRow], registration: Registration) -> str:
     ]
     for row in rows:
         interval = "-" if row.low is None else f"{_cell(row.low)} to {_cell(row.high)} ({row.interval})"
-        registered = len(registration.seeds_of(row.task))
+        measure = registration.hypotheses[row.hypothesis].measure
+        registered = len(registration.seeds_of(row.task, measure))
         cells = [row.task, f"{row.defined} of {registered}", *map(_cell, (row.effect, row.null, row.difference))]
         lines.append(f"| {' | '.join([*cells, interval, _cell(row.p_holm), row.finding])} |")
     return "\n".join(lines)

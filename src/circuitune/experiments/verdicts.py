@@ -401,8 +401,10 @@ def claim_row(
 ) -> ClaimRow:
     """The registered rule on the tasks of one hypothesis."""
     needed = min(registration.rule.tasks, len(rows))
-    seeds = max(len(registration.seeds_of(row.task)) for row in rows)
-    final = all(row.seeds == len(registration.seeds_of(row.task)) for row in rows)
+    registered = {row.task: len(registration.seeds_of(row.task, hypothesis.measure)) for row in rows}
+    seeds = max(registered.values())
+    final = all(row.seeds == registered[row.task] for row in rows)
+    closed = [row.task for row in rows if row.finding == "below" and row.seeds == registered[row.task]]
     above, below = (sum(row.finding == finding for row in rows) for finding in ("above", "below"))
     small = sum(
         row.interval == "BCa" and row.p is not None and row.high is not None and row.high < hypothesis.smallest
@@ -420,7 +422,7 @@ def claim_row(
         said = _verdict(outcome, above, below, small, len(rows), hypothesis)
     else:
         said = f"undecided; a verdict needs {registration.rule.seeds} seeds."
-    there = "" if final else f" {_there(rows, seeds)}"
+    there = "" if final else f" {_there(rows, seeds)}{_closed(closed)}"
     return ClaimRow(
         hypothesis=name,
         claim=hypothesis.claim,
@@ -466,6 +468,11 @@ def _there(rows: Sequence[TaskEffectRow], seeds: int) -> str:
         return f"This is provisional: {there} of {seeds} {'is' if counts[0] == 1 else 'are'} there."
     said = ", ".join(f"{row.task} {row.seeds}" for row in rows)
     return f"This is provisional: of {seeds} seeds there are {said}."
+
+
+def _closed(tasks: Sequence[str]) -> str:
+    """What the tasks that are finished and below their null have decided already."""
+    return f" Supported it can be no more: {', '.join(tasks)} is finished, and below." if tasks else ""
 
 
 def _numbers(rows: Sequence[TaskEffectRow]) -> str:
