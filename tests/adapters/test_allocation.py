@@ -298,6 +298,19 @@ def test_wrong_plans_are_refused_in_words(make, message):
 # ---- the LoraConfig ----
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_alphas_can_be_those_of_another_plan(family):
+    model = tiny_model(family)
+    planned = RankPlan.two_level(model, (1,), 1, 5)
+    modules = linear_modules(model)
+    config = RankPlan.uniform(model, rank=2).to_lora_config(model, alphas_of=planned)
+    adapted = attach(model, config, seed=0).get_base_model()
+    for name, module in modules.items():
+        tuned = adapted.get_submodule(name)
+        assert tuned.r["default"] == 2
+        assert tuned.scaling["default"] == (5 if module.layer == 1 else 1)  # twice the planned rank over this one
+
+
 def test_a_uniform_plan_needs_no_patterns():
     model = tiny("llama")
     config = RankPlan.uniform(model, rank=4).to_lora_config(model, lora_dropout=0.1)

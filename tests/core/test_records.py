@@ -38,6 +38,7 @@ def test_all_row_models_are_here():
         "MethodRow",
         "RateRow",
         "KeptRow",
+        "TextRow",
     }
 
 

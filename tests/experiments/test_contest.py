@@ -1,9 +1,11 @@
 """A contest of every arm on the tiny model: equal sizes, learning rates chosen on validation, costs counted."""
 
+import re
 from statistics import fmean
 from typing import get_args
 
 import pytest
+from peft import LoraConfig
 
 from circuitune.circuits.scores import EdgeScores
 from circuitune.core.csvio import read_rows
@@ -15,6 +17,7 @@ from circuitune.core.records import (
     RankPlanRecord,
     RateRow,
     SummaryRecord,
+    TextRow,
     TrainedRecord,
     read_record,
 )
@@ -39,8 +42,10 @@ CONTEST = {
     "random_draws": 1,
     "kept": KEPT,
     "kept_pairs": 10,
+    "transfer": "ioi",
     "phase1_rank": 1,
 }
+TEXT = "Ann has a hat.\n\ncount up by 2 : 2 4 6 8\n3 to 5, 4 to 6\n"
 PARTS = {name: {"task": name, "parameters": {"size": 400, "style": "short"}} for name in ("add_sub", "mul_div")}
 
 
@@ -49,7 +54,8 @@ def contest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Plan]:
     folder = tmp_path_factory.mktemp("contest")
     model = tiny.save_model(folder / "model")
     recipe = tiny.recipe(model, folder)
-    contest = {**recipe.model_dump()["contest"], **CONTEST}
+    (folder / "text.txt").write_text(TEXT)
+    contest = {**recipe.model_dump()["contest"], **CONTEST, "text": {"file": str(folder / "text.txt")}}
     changes = {**recipe.model_dump(), "tuning": None, "contest": contest, "composition": {"parts": PARTS}}
     return tiny.finished(type(recipe).model_validate(changes), folder / "run")
 
@@ -86,6 +92,8 @@ def test_all_arms_but_full_have_no_more_parameters_than_circuitlora(contest: tup
         "weights",
         "warm",
         "union",
+        "transfer",
+        "alphas",
     }
     for arm, row in rows.items():
         if arm in by_layer:
@@ -122,10 +130,14 @@ def test_the_cost_of_choosing_ranks_is_counted(contest: tuple[Run, Plan]):
     assert rows["circuitlora"].allocation_flops == 2 * rows["base"].allocation_flops + short
     assert short < rows["weights"].allocation_flops < 1.01 * short  # and the norms of its products
     assert rows["gradient"].allocation_flops > 0
+    assert rows["base_modules"].allocation_flops == rows["base"].allocation_flops
+    assert rows["alphas"].allocation_flops == rows["circuitlora"].allocation_flops
     run, jobs = contest
     parts = [job for job in jobs.parts if job.seed == 0]
-    assert [job.part for job in parts] == list(PARTS)
-    assert rows["union"].allocation_flops > sum(_trained(run, job).training_flops for job in parts)
+    assert [job.part for job in parts] == [*PARTS, "ioi"]
+    flops = [_trained(run, job).training_flops for job in parts]
+    assert rows["union"].allocation_flops > sum(flops[:-1])
+    assert rows["transfer"].allocation_flops > flops[-1]
     assert rows["eva"].training_flops > rows["uniform"].training_flops * 0.9
 
 
@@ -160,7 +172,8 @@ def test_layers_come_from_where_the_arm_says(contest: tuple[Run, Plan]):
 def test_united_layers_are_those_of_the_parts_circuits(contest: tuple[Run, Plan]):
     run, jobs = contest
     own = next(job for job in jobs.methods if job.arm == "union")
-    maps = [by_step(run.job(job).folder / "scores") for job in jobs.part_circuits if job.seed == 0]
+    united = [job for job in jobs.part_circuits if job.seed == 0 and job.part in PARTS]
+    maps = [by_step(run.job(job).folder / "scores") for job in united]
     before, after = (union_scores([EdgeScores.load(paths[place]) for paths in maps]) for place in (0, -1))
     importance = layer_importance(before, after, "released")
     record = read_record(run.job(own).folder / PLAN, RankPlanRecord)
@@ -168,6 +181,41 @@ def test_united_layers_are_those_of_the_parts_circuits(contest: tuple[Run, Plan]
     assert record.importance.values == pytest.approx(importance.tolist())
     assert {spec.rows for spec in jobs.other_pairs if spec.label.removeprefix("pairs-") in PARTS} == {120}
     assert all(spec.stage == "tune" for spec in (*jobs.parts, *jobs.part_circuits))
+
+
+@pytest.mark.slow
+def test_borrowed_layers_are_those_of_the_other_task(contest: tuple[Run, Plan]):
+    run, jobs = contest
+    own = next(job for job in jobs.methods if job.arm == "transfer")
+    lent = next(job for job in jobs.part_circuits if (job.seed, job.part) == (0, "ioi"))
+    paths = by_step(run.job(lent).folder / "scores")
+    importance = layer_importance(EdgeScores.load(paths[0]), EdgeScores.load(paths[-1]), "released")
+    record = read_record(run.job(own).folder / PLAN, RankPlanRecord)
+    assert record.critical_layers == [int(importance.argmax())]
+
+
+@pytest.mark.slow
+def test_planned_alphas_keep_even_ranks(contest: tuple[Run, Plan]):
+    run, jobs = contest
+    plans, configs = {}, {}
+    for job in jobs.methods:
+        if job.arm in ("circuitlora", "uniform", "alphas"):
+            plans[job.arm] = read_record(run.job(job).folder / PLAN, RankPlanRecord).ranks
+            last = by_step(run.job(job).folder / "checkpoints")[-1]
+            configs[job.arm] = LoraConfig.from_pretrained(last)
+    assert plans["alphas"] == plans["uniform"] != plans["circuitlora"]
+    own = configs["alphas"]
+    alphas = {name: own.alpha_pattern.get(f"^{re.escape(name)}", own.lora_alpha) for name in plans["alphas"]}
+    assert alphas == {name: 2 * rank for name, rank in plans["circuitlora"].items()}
+
+
+@pytest.mark.slow
+def test_a_text_is_measured_before_and_after(contest: tuple[Run, Plan]):
+    rows = read_rows(contest[0].folder / "tables" / "text.csv", TextRow)
+    assert [row.arm for row in rows] == ["circuitlora", "uniform", "random", *RIVALS]
+    assert {row.passages for row in rows} == {3}
+    assert len({(row.tokens, row.before) for row in rows}) == 1
+    assert len({row.after for row in rows}) > 10
 
 
 @pytest.mark.slow
@@ -206,6 +254,10 @@ def _first(recipe: Recipe) -> TrainSpec:
         ({"rates": [0.1], "own_rates": {"full": [1e-3]}}, "not among the rivals"),
         ({"rates": [0.1], "rate_seeds": [0]}, "other seeds"),
         ({"rivals": ["warm"]}, "phase1_rank must not be larger"),
+        ({"rivals": ["transfer"]}, "need each other"),
+        ({"transfer": "ioi"}, "need each other"),
+        ({"kept": {"test": {"task": "ioi"}}}, "a part of the run's own pairs"),
+        ({"rivals": ["transfer"], "transfer": "ioi"}, "not among the kept tasks"),
     ],
 )
 def test_a_contest_that_cannot_be_is_refused(changes: dict[str, object], said: str):

@@ -49,15 +49,16 @@ class TestFreeze:
     def test_files_of_every_kind_are_copied_into_the_run(self, model: Path, tmp_path: Path):
         for name in ("mine", "kept", "part", "other"):
             (tmp_path / f"{name}.csv").write_text(rows(50 + len(name)) + f"{name},{name} 1, a, b\n")
+        (tmp_path / "text.txt").write_text("One line.\n")
         parts = "{parts: {inner: {file: part.csv}, outer: {file: mine.csv}}, unrelated: {ioi: {file: other.csv}}}"
         (tmp_path / "all.yaml").write_text(
             f"extends: quick\nmodel: {model}\ndata: {{file: mine.csv}}\n"
-            f"contest: {{kept: {{one: {{file: kept.csv}}}}}}\ncomposition: {parts}\n"
+            f"contest: {{kept: {{one: {{file: kept.csv}}}}, text: {{file: text.txt}}}}\ncomposition: {parts}\n"
         )
         frozen = freeze(load_recipe(tmp_path / "all.yaml"))
-        assert {path.name for path in frozen.files.values()} == {"mine.csv", "kept.csv", "part.csv", "other.csv"}
-        own = (frozen.recipe.data, *frozen.recipe.other_data.values())
-        assert {data.file for data in own} == set(frozen.files)
+        names = {"mine.csv", "kept.csv", "part.csv", "other.csv", "text.txt"}
+        assert {path.name for path in frozen.files.values()} == names
+        assert set(frozen.recipe.files) == set(frozen.files)
 
     def test_a_model_is_known_by_its_files_wherever_they_lie(self, model: Path, tmp_path: Path):
         copy = tiny.save_model(tmp_path / model.name)

@@ -205,12 +205,21 @@ class RankPlan:
         """Number of trainable parameters on `model`: the sum of rank x (input + output features)."""
         return self.resolve(model).count
 
-    def to_lora_config(self, model: Model, **options: Any) -> LoraConfig:
-        """A plain ``peft.LoraConfig`` for `model`; `options` are further fields of it, such as ``lora_dropout``.
+    def to_lora_config(self, model: Model, *, alphas_of: "RankPlan | None" = None, **options: Any) -> LoraConfig:
+        """A plain ``peft.LoraConfig`` for `model`.
 
         ``target_modules`` holds full names. The most frequent rank is ``r``; every other module has one key,
         anchored and escaped, in ``rank_pattern`` and ``alpha_pattern``: no key can match another module, so their
         order (PEFT takes the first match and sorts keys on saving) does not matter.
+
+        Args:
+            model: what is to be trained.
+            alphas_of: take ``lora_alpha`` of every module from the ranks of this plan, so that its modules of high
+                rank count for more at the ranks of this one (their ``alpha / r`` is larger).
+            **options: further fields of the config, such as ``lora_dropout``.
+
+        Raises:
+            InputError: a plan of another model, no module with a rank, an option that the plan sets itself.
         """
         clash = [option for option in options if option in OWNED]
         if clash:
@@ -221,13 +230,14 @@ class RankPlan:
             raise InputError("The rank plan gives rank 0 to every module: there is nothing to train; raise a rank.")
         counts = Counter(ranks.values())
         common = min(counts, key=lambda rank: (-counts[rank], rank))
-        pattern = {f"^{re.escape(name)}": rank for name, rank in ranks.items() if rank != common}
+        source = alphas_of or self
+        alphas = {name: source._alpha(rank) for name, rank in source.resolve(model).ranks.items()}
         return LoraConfig(
             r=common,
             lora_alpha=self._alpha(common),
             target_modules=list(ranks),
-            rank_pattern=pattern,
-            alpha_pattern={key: self._alpha(rank) for key, rank in pattern.items()},
+            rank_pattern={_key(name): rank for name, rank in ranks.items() if rank != common},
+            alpha_pattern={_key(name): alphas[name] for name in ranks if alphas[name] != self._alpha(common)},
             fan_in_fan_out=any(modules[name].transposed for name in ranks),
             **{"task_type": "CAUSAL_LM", **options},
         )
@@ -371,6 +381,11 @@ def _gated(plan: RankPlan, found: Gate, mode: GateMode, model: Model | None) -> 
             said = {key: value for key, value in plan.provenance.items() if key not in ("rule", "count", "per")}
             plan = replace(uniform, provenance={**said, **uniform.provenance})
     return replace(plan, gate=found, provenance={**plan.provenance, **found.to_record()})
+
+
+def _key(module: str) -> str:
+    """A pattern of PEFT that matches this module alone."""
+    return f"^{re.escape(module)}"
 
 
 def _required(model: Model | None) -> Model:

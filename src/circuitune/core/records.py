@@ -225,6 +225,18 @@ class KeptRow(Record):
     after: float
 
 
+class TextRow(Record):
+    """text.csv: nats per token of held-out text, of the base model and after a fine-tuning of the contest."""
+
+    arm: str
+    draw: int
+    seed: int
+    passages: int
+    tokens: int
+    before: float
+    after: float
+
+
 # ---- documents: one JSON file each ----
 
 

@@ -47,14 +47,31 @@ WAYS: Mapping[Arm, Way] = {
     "truncated": Way("matched", "truncated"),
     "full": Way("none", "full"),
     "union": Way("union"),
+    "transfer": Way("transfer"),
+    "alphas": Way("alphas"),
+    "base_modules": Way("base_modules"),
 }
 
-CIRCUITS: Mapping[Source, int] = {"circuit": 2, "bottom": 2, "modules": 2, "base": 1, "after": 1, "union": 2}
+CIRCUITS: Mapping[Source, int] = {
+    "circuit": 2,
+    "bottom": 2,
+    "modules": 2,
+    "alphas": 2,
+    "transfer": 2,
+    "union": 2,
+    "base": 1,
+    "base_modules": 1,
+    "after": 1,
+}
 """Attributions that a source of ranks costs (the union: of every part)."""
-COUNTED: frozenset[Source] = frozenset({"circuit", "bottom", "modules", "base", "after", "matched", "mlp"})
+COUNTED: frozenset[Source] = frozenset(
+    {"circuit", "bottom", "modules", "base_modules", "base", "after", "matched", "alphas", "mlp"}
+)
 """Sources that read CircuitLoRA's circuits: for the ranks, or for how many parameters its plan has."""
-TUNED: frozenset[Source] = frozenset({"circuit", "bottom", "modules", "after", "weights", "union"})
-"""Sources that cost a phase 1 (the union: one on every part)."""
+TUNED: frozenset[Source] = frozenset(
+    {"circuit", "bottom", "modules", "alphas", "transfer", "after", "weights", "union"}
+)
+"""Sources that cost a phase 1 (the union: one on every part; transfer: on another task)."""
 
 
 @dataclass(frozen=True)

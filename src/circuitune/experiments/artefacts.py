@@ -34,6 +34,7 @@ PAIRS = "pairs.json"
 ANALYSIS = "analysis.json"
 COMPOSITION = "composition.json"
 TRAINED = "trained.json"
+TEXT = "text.csv"
 COMPUTE = "compute.json"
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from circuitune.core.formats import RUN, require_readable
 from circuitune.core.manifest import COMPLETE, verify
 from circuitune.experiments.ledger import LEDGER, read_ledger
 from circuitune.experiments.plan import plan
-from circuitune.experiments.recipe import RECIPE, DataRecipe, Recipe
+from circuitune.experiments.recipe import RECIPE, Recipe
 from circuitune.experiments.specs import NUMERICS, ModelRef, folder_name
 from circuitune.experiments.store import INPUTS, SUMMARY, JobFolder, Run, is_input
 from circuitune.experiments.study import RESULTS
@@ -131,8 +131,7 @@ def _problems(job: JobFolder) -> list[str]:
 
 def _inputs(run: Run, recipe: Recipe, found: Findings) -> None:
     """The copies of the user's files: those that are there, and those that the recipe names."""
-    data = (recipe.data, *recipe.other_data.values())
-    named = {name for name in map(_file, data) if name is not None}
+    named = {name for name in recipe.files if name.startswith(f"{INPUTS}/")}
     there = {path.relative_to(run.folder).as_posix() for path in (run.folder / INPUTS).glob("*/*") if path.is_file()}
     for name in sorted(named | {name for name in there if not Path(name).name.startswith(".")}):
         path = run.folder / name
@@ -142,10 +141,6 @@ def _inputs(run: Run, recipe: Recipe, found: Findings) -> None:
         found.checked[name] = [
             f"{path} {'has changed' if path.is_file() else 'is missing'}: put back the file it was copied from."
         ]
-
-
-def _file(data: DataRecipe) -> str | None:
-    return data.file if data.file is not None and data.file.startswith(f"{INPUTS}/") else None
 
 
 def _results(run: Run, found: Findings) -> None:

@@ -11,7 +11,7 @@ from circuitune.core.errors import InputError
 from circuitune.core.manifest import digest, sha256_file
 from circuitune.core.records import PairsRecord, SizeRecord
 from circuitune.experiments.estimate import Size
-from circuitune.experiments.recipe import RECIPE, DataRecipe, Recipe, parsed, read_text
+from circuitune.experiments.recipe import RECIPE, DataRecipe, Recipe, TextRecipe, parsed, read_text
 from circuitune.experiments.specs import ModelRef
 from circuitune.experiments.store import HASHED, INPUTS, require_input
 from circuitune.models.anatomy import anatomy_of
@@ -69,8 +69,11 @@ def freeze(recipe: Recipe, *, here: bool = True, folder: Path | None = None) -> 
         }
         changes["composition"] = recipe.composition.model_copy(update=others)
     if recipe.contest is not None:
-        kept = {name: _pinned(data, copies) for name, data in recipe.contest.kept.items()}
-        changes["contest"] = recipe.contest.model_copy(update={"kept": kept})
+        own: dict[str, object] = {"kept": {name: _pinned(data, copies) for name, data in recipe.contest.kept.items()}}
+        if recipe.contest.text is not None:
+            inside = _copied(recipe.contest.text.file, "give a text file with one passage per line", copies)
+            own["text"] = TextRecipe(file=inside)
+        changes["contest"] = recipe.contest.model_copy(update=own)
     return Frozen(recipe.model_copy(update=changes), model, copies)
 
 
@@ -86,15 +89,20 @@ def _pinned(data: DataRecipe, copies: dict[str, Path]) -> DataRecipe:
     """The same data with a file's path inside the run folder; the file is added to ``copies``."""
     if data.file is None:
         return data
-    path = Path(data.file)
+    return data.model_copy(update={"file": _copied(data.file, "give a CSV or JSONL file of pairs", copies)})
+
+
+def _copied(file: str, hint: str, copies: dict[str, Path]) -> str:
+    """The path of a file inside the run folder, by its content; the file is added to ``copies``."""
+    path = Path(file)
     if not path.is_file():
-        raise InputError(f"{data.file} is no file; give a CSV or JSONL file of pairs.")
+        raise InputError(f"{file} is no file; {hint}.")
     run = path.parent.parent.parent
     if path.parent.parent == run / INPUTS and (run / RECIPE).is_file():  # the recipe of a run folder, given again
         require_input(path)
     inside = f"{INPUTS}/{sha256_file(path)[:HASHED]}/{path.name}"
     copies[inside] = path
-    return data.model_copy(update={"file": inside})
+    return inside
 
 
 def reference(name: str, revision: str | None) -> ModelRef:
@@ -147,13 +155,18 @@ def load_pinned(
     return load_whole(name, revision=revision, device=expected.device, dtype=expected.dtype)
 
 
+def given(file: str, run: Path) -> Path:
+    """The path of a file that a recipe names; InputError where it is a run's copy and has changed."""
+    path = run / file
+    if file.startswith(f"{INPUTS}/"):
+        require_input(path)
+    return path
+
+
 def read(data: DataRecipe, run: Path) -> PairSet:
     """The recipe's pairs, all of them, unchecked; a file's path is taken from ``run``."""
     if data.file is not None:
-        path = run / data.file
-        if data.file.startswith(f"{INPUTS}/"):
-            require_input(path)
-        return read_pairs(path, answer_prefix=data.answer_prefix)
+        return read_pairs(given(data.file, run), answer_prefix=data.answer_prefix)
     assert data.task is not None
     return task(data.task, **cast(dict[str, Any], data.parameters))
 

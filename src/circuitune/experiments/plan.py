@@ -72,7 +72,7 @@ def plan(recipe: Recipe, model: ModelRef) -> Plan:
     circuits = tuple(_discover(recipe, model, pairs, job) for job in tuning)
     phase1 = tuple(_phase1(recipe, model, pairs))
     phase1_circuits = tuple(_discover(recipe, model, pairs, job) for job in phase1)
-    parts = tuple(job for name in recipe.united for job in _phase1(recipe, model, others[name], name))
+    parts = tuple(job for name in recipe.studied for job in _phase1(recipe, model, others[name], name))
     part_circuits = tuple(_discover(recipe, model, others[job.part], job) for job in parts)
     found = _found(phase1, phase1_circuits, part_circuits)
     tried, methods = _contest(recipe, model, pairs, others, found)
@@ -95,7 +95,7 @@ def plan(recipe: Recipe, model: ModelRef) -> Plan:
 
 @dataclass(frozen=True)
 class _Found:
-    """What one seed's ranks may come from: phase 1, the circuits around it, and those of a composed task's parts."""
+    """What one seed's ranks may come from: phase 1, the circuits around it, and those of other tasks by name."""
 
     phase1: TrainSpec
     circuits: DiscoverSpec
@@ -139,9 +139,9 @@ def _pairs(
 
 
 def _others(recipe: Recipe, model: ModelRef) -> Iterator[tuple[str, PairsSpec]]:
-    """The pairs of other tasks by name; parts that are fine-tuned on have as many rows as the run's own task."""
+    """The pairs of other tasks by name; those that are fine-tuned on have as many rows as the run's own task."""
     for name, data in recipe.other_data.items():
-        rows = recipe.training.rows if name in recipe.united else None
+        rows = recipe.training.rows if name in recipe.studied else None
         yield name, _pairs(recipe, model, f"pairs-{name}", data, rows=rows)
 
 
@@ -188,7 +188,7 @@ def _contest(
         rates = {rate_role(job.training.learning_rate, job.seed): folder_name(job) for job in own}
         named = {pairs_role(name): folder_name(others[name]) for name in contest.kept}
         for seed in contest.seeds:
-            inputs = {**_inputs(pairs, entry, found[seed], methods), **rates, **named}
+            inputs = {**_inputs(recipe, pairs, entry, found[seed], methods), **rates, **named}
             job = _train(
                 recipe, model, inputs, entry.arm, seed, entry.ranks, method=entry.way.method, name=entry.name
             )
@@ -197,6 +197,7 @@ def _contest(
                 "rates": _rates(contest, entry.arm),
                 "kept": tuple(contest.kept),
                 "kept_pairs": contest.kept_pairs if contest.kept else 0,
+                "text": contest.text.file if contest.text else "",
             }
             methods.append(job.model_copy(update=changes))
         if entry.ranks.draw == 0:
@@ -223,7 +224,7 @@ def _tried(
     jobs: list[TrainSpec] = []
     for rate in _rates(contest, entry.arm):
         for seed in contest.tried_seeds:
-            inputs = _inputs(pairs, entry, found[seed], before)
+            inputs = _inputs(recipe, pairs, entry, found[seed], before)
             own = _with_rate(recipe, rate)
             job = _train(own, model, inputs, entry.arm, seed, ranks, method=entry.way.method)
             label = f"try-{entry.arm}-seed{seed}-rate{rate:g}"
@@ -231,7 +232,9 @@ def _tried(
     return jobs
 
 
-def _inputs(pairs: PairsSpec, entry: Entry, found: _Found, before: Sequence[TrainSpec]) -> dict[str, str]:
+def _inputs(
+    recipe: Recipe, pairs: PairsSpec, entry: Entry, found: _Found, before: Sequence[TrainSpec]
+) -> dict[str, str]:
     """What an arm's training reads; ``before`` are the jobs of the arms before it."""
     inputs = {"pairs": folder_name(pairs)}
     if entry.way.source in COUNTED:
@@ -242,7 +245,9 @@ def _inputs(pairs: PairsSpec, entry: Entry, found: _Found, before: Sequence[Trai
         rival = next(job for job in before if job.arm == "circuitlora" and job.seed == found.phase1.seed)
         inputs["rival"] = folder_name(rival)
     if entry.way.source == "union":
-        inputs |= {union_role(name): folder_name(job) for name, job in found.parts.items()}
+        inputs |= {union_role(name): folder_name(found.parts[name]) for name in recipe.united}
+    if entry.way.source == "transfer":
+        inputs["circuits"] = folder_name(found.parts[recipe.lender])
     return inputs
 
 

@@ -7,7 +7,7 @@ holds only what differs.
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, cast
+from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_args
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -16,6 +16,7 @@ from circuitune.core.errors import InputError
 from circuitune.core.parsing import one_line, parse_yaml
 from circuitune.core.placement import Device, Dtype
 from circuitune.core.records import Record
+from circuitune.tasks.splits import Part
 from circuitune.training.methods import LEARNING_RATES, PLANNED, RANKED, MethodName
 
 BUILT_IN = ("default", "quick", "full")
@@ -53,6 +54,9 @@ Rival = Literal[
     "truncated",
     "full",
     "union",
+    "transfer",
+    "alphas",
+    "base_modules",
 ]
 """Ways to fine-tune that a contest may add; `arms` says what each is."""
 Entrant = Literal["circuitlora", "uniform", "random"] | Rival
@@ -186,6 +190,12 @@ class CompositionRecipe(Record):
         return self
 
 
+class TextRecipe(Record):
+    """Text that a model should still expect after fine-tuning: a UTF-8 file with one passage per line."""
+
+    file: str
+
+
 class ContestRecipe(Record):
     """CircuitLoRA beside its rivals of equal size: uniform ranks, critical layers drawn at random, and ``rivals``.
 
@@ -194,7 +204,8 @@ class ContestRecipe(Record):
 
     Every arm takes the one of ``rates`` (or of its own in ``own_rates``) at which its mean accuracy over
     ``rate_seeds`` is highest on the validation split; without rates all have the learning rate of the recipe's
-    training. Accuracy on ``kept`` tasks is measured before and after: what fine-tuning makes the model forget.
+    training. Accuracy on ``kept`` tasks and the loss on ``text`` are measured before and after: what fine-tuning
+    makes the model forget. ``transfer`` names the kept task whose critical layers the rival of that name takes.
     """
 
     seeds: Seeds
@@ -204,6 +215,8 @@ class ContestRecipe(Record):
     rate_seeds: Seeds = (1000, 1001)
     kept: dict[Name, DataRecipe] = Field(default_factory=dict[str, DataRecipe])
     kept_pairs: int = Field(default=200, gt=0)
+    text: TextRecipe | None = None
+    transfer: str | None = None
     rank: int = Field(gt=0)
     critical_rank: int = Field(gt=0)
     critical_layers: int | None = Field(default=None, gt=0)
@@ -228,6 +241,12 @@ class ContestRecipe(Record):
             raise ValueError(f"own_rates names {min(odd)}, which is not among the rivals")
         if "warm" in self.rivals and self.phase1_rank > self.rank:
             raise ValueError("warm goes on from phase 1, so phase1_rank must not be larger than rank")
+        if split := self.kept.keys() & {*get_args(Part)}:
+            raise ValueError(f"{min(split)} is a part of the run's own pairs; give the kept task another name")
+        if ("transfer" in self.rivals) != (self.transfer is not None):
+            raise ValueError("the rival transfer and the kept task that transfer names need each other")
+        if self.transfer is not None and self.transfer not in self.kept:
+            raise ValueError(f"transfer names {self.transfer}, which is not among the kept tasks")
         if self.rates and set(self.rate_seeds) & set(self.seeds):
             raise ValueError("rate_seeds must be other seeds than the contest's")
         return self
@@ -297,6 +316,21 @@ class Recipe(Record):
         return tuple(self.composition.parts) if wanted and self.composition else ()
 
     @property
+    def studied(self) -> tuple[str, ...]:
+        """Names of the other tasks that the contest has a phase 1 on: for ``union`` and for ``transfer``."""
+        return (*self.united, *([self.lender] if self.lender else []))
+
+    @property
+    def lender(self) -> str:
+        """The other task whose critical layers ``transfer`` takes; empty where it takes no part."""
+        return (self.contest.transfer or "") if self.contest else ""
+
+    @property
+    def text(self) -> TextRecipe | None:
+        """The text on which forgetting is measured."""
+        return self.contest.text if self.contest else None
+
+    @property
     def kept(self) -> dict[str, DataRecipe]:
         """The data of the tasks on which forgetting is measured, by name."""
         return self.contest.kept if self.contest else {}
@@ -305,6 +339,12 @@ class Recipe(Record):
     def other_data(self) -> dict[str, DataRecipe]:
         """The data of all tasks beside the run's own, by name."""
         return {**self.composed, **self.kept}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that are named, each once."""
+        named = [data.file for data in (self.data, *self.other_data.values()) if data.file is not None]
+        return tuple(dict.fromkeys([*named, *([self.text.file] if self.text else [])]))
 
     @property
     def critical_layers(self) -> int | None:
@@ -397,8 +437,14 @@ def extended(fields: Mapping[str, Any], what: str) -> dict[str, Any]:
     return merge(_read(parent), own)
 
 
-DATA: Final = (("data",), ("composition", "parts", "*"), ("composition", "unrelated", "*"), ("contest", "kept", "*"))
-"""Where in a recipe a task or a file of pairs is named; ``*`` is any name."""
+FILES: Final = (
+    ("data",),
+    ("composition", "parts", "*"),
+    ("composition", "unrelated", "*"),
+    ("contest", "kept", "*"),
+    ("contest", "text"),
+)
+"""Where in a recipe a file may be named; ``*`` is any name."""
 
 
 def anchored(fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -407,13 +453,13 @@ def anchored(fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     model = fields.get("model")
     if isinstance(model, str) and (folder / model).is_dir():
         placed["model"] = str((folder / model).resolve())
-    for place in DATA:
+    for place in FILES:
         _anchor(placed, place, folder)
     return placed
 
 
 def _anchor(fields: dict[str, Any], place: Sequence[str], folder: Path) -> None:
-    """Replace the path of the file at a place (`DATA`) in ``fields``, which are the caller's own."""
+    """Replace the path of the file at a place (`FILES`) in ``fields``, which are the caller's own."""
     if not place:
         if isinstance(fields.get("file"), str):
             fields["file"] = str((folder / fields["file"]).resolve())

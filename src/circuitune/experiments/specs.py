@@ -41,6 +41,9 @@ Source = Literal[
     "mlp",
     "modules",
     "union",
+    "transfer",
+    "alphas",
+    "base_modules",
 ]
 Twist = Literal["none", "longer", "warm", "faster"]
 
@@ -65,8 +68,10 @@ class RankSpec(Record):
     step. By layer: ``random`` (drawn with ``draw``), ``base`` and ``after`` (one circuit alone), ``bottom`` (the
     least important), ``first`` (the lowest), ``gradient`` and ``weights`` (the largest gradient before, the largest
     change of weights in phase 1), ``union`` (by ``rule``, the united circuits of the parts of a composed task, before
-    and after a phase 1 on each). By module: ``matched`` (uniform), ``mlp`` (those of the MLPs, evenly), ``modules``
-    (from both circuits, by water-filling). ``none``: the method has no ranks.
+    and after a phase 1 on each), ``transfer`` (as ``circuit``, on another task). By module: ``matched`` (uniform),
+    ``alphas`` (uniform too; the alphas are those that ``circuit`` gives), ``mlp`` (those of the MLPs, evenly),
+    ``modules`` and ``base_modules`` (from both circuits or that before alone, by water-filling). ``none``: the method
+    has no ranks.
     """
 
     kind: Source
@@ -110,8 +115,8 @@ class TrainSpec(_Spec):
     ``twist``: ``longer`` spends on more steps what the job ``rival`` among the inputs spent on choosing its ranks;
     ``warm`` starts as the model after phase 1; ``faster`` lets the critical layers learn twice as fast. ``rates`` are
     learning rates of which the job takes that of the highest validation accuracy in the jobs that tried them (inputs
-    `rate_role`). ``kept`` are other tasks (inputs `pairs_role`) on which accuracy is measured too. ``part``: the task
-    of a phase 1 that is not on the run's own.
+    `rate_role`). ``kept`` are other tasks (inputs `pairs_role`) on which accuracy is measured too, ``text`` a file in
+    the run folder on which the loss is. ``part``: the task of a phase 1 that is not on the run's own.
     """
 
     kind: Literal["train"] = "train"
@@ -125,6 +130,7 @@ class TrainSpec(_Spec):
     rates: tuple[float, ...] = ()
     kept: tuple[str, ...] = ()
     kept_pairs: int = 0
+    text: str = ""
     part: str = ""
 
 
@@ -205,7 +211,7 @@ def is_rate_role(role: str) -> bool:
     return role.startswith("rate-")
 
 
-LATER = ("registration", "twist", "rates", "kept", "kept_pairs", "part")
+LATER = ("registration", "twist", "rates", "kept", "kept_pairs", "text", "part")
 """Fields that only some jobs set: left out of the hash elsewhere, so that a new one gives no other job a new name.
 
 So are the device and type of a model on the CPU as stored.
@@ -243,6 +249,9 @@ TITLES: Mapping[Arm, str] = {
     "truncated": "wide LoRA, truncated",
     "full": "full fine-tuning",
     "union": "union of the parts' circuits",
+    "transfer": "another task's layers",
+    "alphas": "even ranks, planned alphas",
+    "base_modules": "base circuit by module, water-filling",
 }
 """Names of arms for people."""
 

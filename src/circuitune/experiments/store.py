@@ -72,9 +72,8 @@ class Run:
         what = f"Recipe {path}"
         text = read_text(path, what, "give the command that began the run again")
         recipe = validated(Recipe, extended(parsed(text, what), what), what)
-        for data in (recipe.data, *recipe.other_data.values()):
-            if data.file is not None:
-                inside(self.folder, data.file)
+        for name in recipe.files:
+            inside(self.folder, name)
         return recipe
 
     def job(self, name: str | JobSpec) -> "JobFolder":

@@ -20,6 +20,7 @@ from circuitune.core.records import (
     RankPlanRecord,
     RateRow,
     Record,
+    TextRow,
     TrainedRecord,
     TransitionRow,
     read_record,
@@ -28,7 +29,7 @@ from circuitune.dynamics.change import change_rows, compare, cumulative_rate, st
 from circuitune.dynamics.layers import critical_rows, layer_importance, layer_rows
 from circuitune.dynamics.nulls import null_rows, seed_nulls
 from circuitune.experiments import comparisons
-from circuitune.experiments.artefacts import PLAN, TRAINED, OnDisk, by_step, row_label, step_of
+from circuitune.experiments.artefacts import PLAN, TEXT, TRAINED, OnDisk, by_step, row_label, step_of
 from circuitune.experiments.inputs import critical_count
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.specs import Arm, DiscoverSpec, JobSpec, RankSpec, TrainSpec
@@ -49,6 +50,7 @@ def write_tables(run: Run, plan: Plan) -> None:
     write_rows(tables / "circuits.csv", circuits(run, plan), CircuitRow)
     _write_asked(tables / "rates.csv", rates(run, plan), RateRow)
     _write_asked(tables / "kept.csv", kept(run, plan), KeptRow)
+    _write_asked(tables / "text.csv", texts(run, plan), TextRow)
     if plan.tuning:
         change, transition, layer = change_tables(run, plan)
         write_rows(tables / "change.csv", change, ChangeRow)
@@ -305,6 +307,11 @@ def _kept(run: Run, job: TrainSpec) -> list[KeptRow]:
             )
         )
     return found
+
+
+def texts(run: Run, plan: Plan) -> list[TextRow]:
+    """Loss on held-out text before and after every fine-tuning of the contest."""
+    return [row for job in plan.methods if job.text for row in read_rows(run.job(job).folder / TEXT, TextRow)]
 
 
 def _accuracy(run: Run, job: TrainSpec) -> list[AccuracyRow]:

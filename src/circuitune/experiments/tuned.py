@@ -1,5 +1,6 @@
 """The job that fine-tunes: its ranks, its learning rate, what it starts from, and what all of it cost."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import TypedDict
@@ -13,12 +14,12 @@ from circuitune.adapters.importance import Importance, ModuleImportance
 from circuitune.adapters.probes import gradient_probe, weight_change
 from circuitune.circuits.scores import EdgeScores
 from circuitune.core.atomic import write_json
-from circuitune.core.csvio import read_rows
-from circuitune.core.records import AccuracyRow, ComputeRecord, TrainedRecord, read_record
+from circuitune.core.csvio import read_rows, write_rows
+from circuitune.core.records import AccuracyRow, ComputeRecord, TextRow, TrainedRecord, read_record
 from circuitune.dynamics.composition import union_scores
 from circuitune.experiments.arms import CIRCUITS, TUNED
-from circuitune.experiments.artefacts import COMPUTE, PLAN, TRAINED, by_step, load, opened, row_label
-from circuitune.experiments.inputs import critical_count
+from circuitune.experiments.artefacts import COMPUTE, PLAN, TEXT, TRAINED, by_step, load, opened, row_label
+from circuitune.experiments.inputs import critical_count, given
 from circuitune.experiments.specs import RankSpec, TrainSpec, is_rate_role, is_union_role, pairs_role
 from circuitune.experiments.store import JobFolder
 from circuitune.models.anatomy import anatomy_of
@@ -27,7 +28,8 @@ from circuitune.tasks.pairs import PairSet
 from circuitune.training.catalogue import tuning
 from circuitune.training.finetune import TrainingResult, finetune
 from circuitune.training.methods import PLANNED, RANKED, TrainingSettings
-from circuitune.training.tuning import Tuning
+from circuitune.training.text import read_passages, text_loss
+from circuitune.training.tuning import Adapter, Tuning
 from circuitune.training.warm import Warm
 
 PROBED = 200
@@ -50,6 +52,8 @@ def train(job: JobFolder, spec: TrainSpec) -> None:
     if plan is not None and spec.method in PLANNED:
         plan.save(job.folder / PLAN)
     settings = _settings(job, spec)
+    passages = read_passages(given(spec.text, job.run.folder), tokenizer, model) if spec.text else []
+    before = text_loss(model, passages) if passages else 0.0
     result = finetune(
         model,
         tokenizer,
@@ -62,6 +66,8 @@ def train(job: JobFolder, spec: TrainSpec) -> None:
         label=row_label(spec),
         arm=spec.arm,
     )
+    if passages:
+        write_rows(job.folder / TEXT, [_text_row(spec, passages, before, text_loss(result.model, passages))], TextRow)
     write_json(job.folder / TRAINED, _record(job, spec, settings, result, probing.get_total_flops()))
 
 
@@ -70,6 +76,18 @@ def _measured(job: JobFolder, spec: TrainSpec) -> dict[str, PairSet]:
     part = "validation" if spec.stage == "tune" else "test"
     others = {name: job.pairs("test", pairs_role(name)).sample(spec.kept_pairs) for name in spec.kept}
     return {part: job.pairs(part), **others}
+
+
+def _text_row(spec: TrainSpec, passages: Sequence[Sequence[int]], before: float, after: float) -> TextRow:
+    return TextRow(
+        arm=spec.arm,
+        draw=spec.ranks.draw,
+        seed=spec.seed,
+        passages=len(passages),
+        tokens=sum(len(ids) - 1 for ids in passages),
+        before=before,
+        after=after,
+    )
 
 
 # ---- learning rate and steps ----
@@ -111,17 +129,21 @@ def _plan(
         return None
     if ranks.kind == "uniform":
         return RankPlan.uniform(model, rank=ranks.rank)
-    count = critical_count(ranks.critical_layers, anatomy_of(model).layers)
-    assert ranks.critical_rank is not None
-    levels = Levels(rank=ranks.rank, critical_rank=ranks.critical_rank, critical_layers=count)
+    levels = _levels(ranks, model)
     if ranks.kind == "random":
         draw = 1000 * spec.seed + ranks.draw
-        return RankPlan.random_layers(model, count, ranks.rank, ranks.critical_rank, draw)
+        return RankPlan.random_layers(model, levels["critical_layers"], levels["rank"], levels["critical_rank"], draw)
     if ranks.kind in ("first", "gradient", "weights"):
         return RankPlan.from_importance(model, _importance(job, ranks, model, tokenizer), **levels)
     if ranks.kind == "union":
         return rank_plan(*_united(job, spec), **levels, rule=ranks.rule, gate="off", model=model)
-    return _from_circuits(job, ranks, levels, model)
+    return _from_circuits(job, ranks, model)
+
+
+def _levels(ranks: RankSpec, model: PreTrainedModel) -> Levels:
+    assert ranks.critical_rank is not None
+    count = critical_count(ranks.critical_layers, anatomy_of(model).layers)
+    return Levels(rank=ranks.rank, critical_rank=ranks.critical_rank, critical_layers=count)
 
 
 def _importance(
@@ -139,24 +161,30 @@ def _importance(
     return found.by_layer(model)
 
 
-def _from_circuits(job: JobFolder, ranks: RankSpec, levels: Levels, model: PreTrainedModel) -> RankPlan:
-    """The study's plan from the circuits before and after phase 1, or one of other ranks and as many parameters."""
+def _circuit_plan(job: JobFolder, ranks: RankSpec, model: PreTrainedModel, rule: str | None = None) -> RankPlan:
+    """Two levels by the circuits before and after phase 1, with the study's rule or another."""
     before, after = _around(job.input("circuits"))
-    if ranks.kind in ("base", "after"):
-        rule = "before" if ranks.kind == "base" else "after"
-        return rank_plan(before, after, **levels, rule=rule, gate="off", model=model)
     # A contest compares what the rule says, not what one would dare: no gate.
-    plan = rank_plan(before, after, **levels, rule=ranks.rule, gate="off", model=model)
-    if ranks.kind == "circuit":
+    return rank_plan(before, after, **_levels(ranks, model), rule=rule or ranks.rule, gate="off", model=model)
+
+
+def _from_circuits(job: JobFolder, ranks: RankSpec, model: PreTrainedModel) -> RankPlan:
+    """The study's plan from the circuits before and after phase 1, or one of other ranks and as many parameters."""
+    if ranks.kind in ("base", "after"):
+        return _circuit_plan(job, ranks, model, "before" if ranks.kind == "base" else "after")
+    plan = _circuit_plan(job, ranks, model)
+    if ranks.kind in ("circuit", "transfer"):
         return plan
     if ranks.kind == "bottom":
         assert isinstance(plan.importance, Importance)
-        return RankPlan.from_importance(model, plan.importance.reversed(), **levels)
+        return RankPlan.from_importance(model, plan.importance.reversed(), **_levels(ranks, model))
     if ranks.kind == "mlp":
         only = ModuleImportance.mlp_only(model)
         return RankPlan.from_importance(model, only, allocator="proportional", budget=plan.count)
-    if ranks.kind == "modules":
-        every = ModuleImportance.from_scores(model, before, after, ranks.rule)
+    if ranks.kind in ("modules", "base_modules"):
+        before, after = _around(job.input("circuits"))
+        rule = ranks.rule if ranks.kind == "modules" else "before"
+        every = ModuleImportance.from_scores(model, before, after, rule)
         return RankPlan.from_importance(model, every, allocator="water-filling", budget=plan.count)
     return RankPlan.uniform(model, parameters=plan.count)
 
@@ -182,6 +210,9 @@ def _tuning(job: JobFolder, spec: TrainSpec, model: PreTrainedModel, plan: RankP
     if spec.twist == "warm":
         assert plan is not None
         return Warm(by_step(job.input("phase1").folder / "checkpoints")[-1], plan)
+    if spec.ranks.kind == "alphas":
+        assert plan is not None
+        return Adapter(plan.to_lora_config(model, alphas_of=_circuit_plan(job, spec.ranks, model)))
     if spec.method in RANKED:  # one rank for all modules: the plan's, or what of it fits everywhere
         return tuning(spec.method, model, rank=plan.rank if plan else spec.ranks.rank)
     faster = plan.critical_layers if plan and spec.twist == "faster" else ()

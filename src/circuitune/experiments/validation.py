@@ -25,6 +25,7 @@ from circuitune.models.anatomy import anatomy_of
 from circuitune.models.finite import broken_weight
 from circuitune.tasks.pairs import PairSet
 from circuitune.tasks.perturb import disjoint_splits, perturbed
+from circuitune.training.text import read_passages
 
 
 @dataclass
@@ -54,6 +55,8 @@ class Validator:
         model, tokenizer = self._model(recipe)
         require_layers(recipe, anatomy_of(model).layers)
         found = [self._prepared(data, run, model, tokenizer) for data in sources]
+        if recipe.text is not None:
+            read_passages(_origin(recipe.text.file, frozen), tokenizer, model)
         for pairs in found:
             metric_for(pairs, recipe.discovery.metric)
         _require_robustness(recipe, found[0], tokenizer)
@@ -85,8 +88,12 @@ class Validator:
 
 def _placed(data: DataRecipe, frozen: Frozen) -> DataRecipe:
     """The same data with the file where the user has it."""
-    original = frozen.files.get(data.file) if data.file is not None else None
-    return data.model_copy(update={"file": str(original.resolve())}) if original else data
+    return data if data.file is None else data.model_copy(update={"file": str(_origin(data.file, frozen))})
+
+
+def _origin(file: str, frozen: Frozen) -> Path:
+    """Where the user has a file, by its name in the run folder."""
+    return frozen.files[file].resolve()
 
 
 def _require_robustness(recipe: Recipe, pairs: PairSet, tokenizer: PreTrainedTokenizerBase) -> None:
