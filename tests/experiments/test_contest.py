@@ -130,6 +130,7 @@ def test_the_cost_of_choosing_ranks_is_counted(contest: tuple[Run, Plan]):
     assert rows["circuitlora"].allocation_flops == 2 * rows["base"].allocation_flops + short
     assert short < rows["weights"].allocation_flops < 1.01 * short  # and the norms of its products
     assert rows["gradient"].allocation_flops > 0
+    assert rows["data"].allocation_flops > 0
     assert rows["base_modules"].allocation_flops == rows["base"].allocation_flops
     assert rows["alphas"].allocation_flops == rows["circuitlora"].allocation_flops
     run, jobs = contest

@@ -50,6 +50,7 @@ WAYS: Mapping[Arm, Way] = {
     "transfer": Way("transfer"),
     "alphas": Way("alphas"),
     "base_modules": Way("base_modules"),
+    "data": Way("data"),
 }
 
 CIRCUITS: Mapping[Source, int] = {
@@ -65,7 +66,7 @@ CIRCUITS: Mapping[Source, int] = {
 }
 """Attributions that a source of ranks costs (the union: of every part)."""
 COUNTED: frozenset[Source] = frozenset(
-    {"circuit", "bottom", "modules", "base_modules", "base", "after", "matched", "alphas", "mlp"}
+    {"circuit", "bottom", "modules", "base_modules", "base", "after", "matched", "alphas", "mlp", "data"}
 )
 """Sources that read CircuitLoRA's circuits: for the ranks, or for how many parameters its plan has."""
 TUNED: frozenset[Source] = frozenset(

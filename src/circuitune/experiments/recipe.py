@@ -57,6 +57,7 @@ Rival = Literal[
     "transfer",
     "alphas",
     "base_modules",
+    "data",
 ]
 """Ways to fine-tune that a contest may add; `arms` says what each is."""
 Entrant = Literal["circuitlora", "uniform", "random"] | Rival

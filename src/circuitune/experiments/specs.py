@@ -44,6 +44,7 @@ Source = Literal[
     "transfer",
     "alphas",
     "base_modules",
+    "data",
 ]
 Twist = Literal["none", "longer", "warm", "faster"]
 
@@ -70,8 +71,8 @@ class RankSpec(Record):
     change of weights in phase 1), ``union`` (by ``rule``, the united circuits of the parts of a composed task, before
     and after a phase 1 on each), ``transfer`` (as ``circuit``, on another task). By module: ``matched`` (uniform),
     ``alphas`` (uniform too; the alphas are those that ``circuit`` gives), ``mlp`` (those of the MLPs, evenly),
-    ``modules`` and ``base_modules`` (from both circuits or that before alone, by water-filling). ``none``: the method
-    has no ranks.
+    ``modules`` and ``base_modules`` (from both circuits or that before alone, by water-filling), ``data`` (two levels
+    from training rows, as `plan_for` makes them). ``none``: the method has no ranks.
     """
 
     kind: Source
@@ -252,6 +253,7 @@ TITLES: Mapping[Arm, str] = {
     "transfer": "another task's layers",
     "alphas": "even ranks, planned alphas",
     "base_modules": "base circuit by module, water-filling",
+    "data": "plan from training data",
 }
 """Names of arms for people."""
 

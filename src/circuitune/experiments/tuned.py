@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from circuitune.adapters.allocation import RankPlan, rank_plan
+from circuitune.adapters.data_plan import plan_for
 from circuitune.adapters.importance import Importance, ModuleImportance
 from circuitune.adapters.probes import gradient_probe, weight_change
 from circuitune.circuits.scores import EdgeScores
@@ -137,6 +138,14 @@ def _plan(
         return RankPlan.from_importance(model, _importance(job, ranks, model, tokenizer), **levels)
     if ranks.kind == "union":
         return rank_plan(*_united(job, spec), **levels, rule=ranks.rule, gate="off", model=model)
+    if ranks.kind == "data":
+        rows = [{"prompt": pair.clean, "completion": pair.answer} for pair in job.pairs("train")]
+        budget = _circuit_plan(job, ranks, model).count
+        plan = plan_for(model, tokenizer, rows, budget=budget, gate="off", seed=spec.seed)
+        said = {
+            key: value for key, value in plan.provenance.items() if key != "model"
+        }  # a path, where it is a folder
+        return replace(plan, provenance=said)
     return _from_circuits(job, ranks, model)
 
 
