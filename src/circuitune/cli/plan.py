@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from circuitune.cli.output import say, show, show_json, table, working
-from circuitune.cli.sources import LOADED, ModelOptions, load_model
+from circuitune.cli.sources import LOADED, ModelOptions, PairOptions, load_model, load_pairs
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from circuitune.adapters.allocation import RankPlan
+    from circuitune.adapters.gate import Score
     from circuitune.adapters.modules import Model
     from circuitune.circuits.scores import EdgeScores
     from circuitune.tasks.chat import ChatTokenizer
@@ -43,6 +46,7 @@ class DataOptions:
 
 
 NO_DATA = DataOptions()
+NO_PAIRS = PairOptions()
 
 
 def scores_beside(plan: Path) -> Path:
@@ -59,6 +63,7 @@ def plan(
     model: str = "nano",
     loading: ModelOptions = LOADED,
     data: DataOptions = NO_DATA,
+    source: PairOptions = NO_PAIRS,
     rank: int | None = None,
     critical_rank: int | None = None,
     critical_layers: int | None = None,
@@ -75,10 +80,13 @@ def plan(
 
     Writes circuit_plan.json; `circuitune train --plan`, `circuitune export` and RankPlan.load read it. With --dataset
     the base model's edges are scored on the data first, and the scores are written beside the plan, under its name.
+    Where one map decides alone, name its pairs as for `circuitune discover` (--task or --pairs): then the gate also
+    asks whether models with random weights choose the same.
 
     Examples:
       circuitune plan base/scores.safetensors tuned/scores.safetensors --rank 4 --critical-rank 12 --critical-layers 2
       circuitune plan base/scores.safetensors --model my-gpt2          (without a first fine-tuning)
+      circuitune plan base/scores.safetensors --task add_sub --set limit=100          (the gate tries random weights)
       circuitune plan --model my-gpt2 --dataset sft.jsonl --budget 500000          (without pairs)
       circuitune plan base/scores.safetensors tuned/scores.safetensors --rule normalised --gate uniform
       circuitune plan base/scores.safetensors tuned/scores.safetensors --modules --allocator water-filling
@@ -128,6 +136,7 @@ def plan(
     _require_one_source(before, data)
     _require_used(data, {**levels, "rule": rule, "unite": unite or None}, budget, modules)
     _require_levels(levels, allocator, budget)
+    _require_needed(source, before, rule or ("before" if after is None else "released"), unite, gate)
     common: dict[str, Any] = {"allocator": allocator, "budget": budget, "modules": modules, "gate": gate}
     facts: dict[str, Any] = {}
     if data.dataset is not None:
@@ -138,7 +147,7 @@ def plan(
         assert before is not None
         chosen = {name: LEVELS[name] if level is None else level for name, level in levels.items()}
         scores = _read_scores(before, after, unite)
-        made, loaded = _from_scores(scores, model, loading, {**chosen, "rule": rule, **common})
+        made, loaded = _from_scores(scores, model, loading, source, {**chosen, "rule": rule, **common})
         ensure_writable_folder(out.parent)
     made = replace(made, provenance={**made.provenance, "model": model})
     made.save(out)
@@ -167,6 +176,23 @@ def _require_used(data: DataOptions, others: dict[str, Any], budget: int | None,
         raise InputError("--by layers and --modules contradict each other; give one of the two.")
 
 
+def _require_needed(source: PairOptions, before: Path | None, rule: str, unite: tuple[Path, ...], gate: str) -> None:
+    """InputError for pairs that nothing would be scored on."""
+    from circuitune.dynamics.layers import RULES
+
+    given = [name for name, value in asdict(source).items() if value != asdict(NO_PAIRS)[name]]
+    reasons = {
+        "with --dataset the gate takes its rows": before is None,
+        "with --gate off nobody looks": gate == "off",
+        f"the rule {rule} looks at a change, not at one map alone": not RULES[rule].alone,
+        "united scores are of several sets of pairs": bool(unite),
+    }
+    why = next((reason for reason, holds in reasons.items() if holds), None)
+    if given and why:
+        option = "set" if given[0] == "settings" else given[0].replace("_", "-")
+        raise InputError(f"--{option} names pairs for models with random weights, and {why}; leave it out.")
+
+
 def _require_levels(levels: dict[str, int | None], allocator: str, budget: int | None) -> None:
     """InputError for a level that an allocator with a budget would not look at."""
     given = [name for name, level in levels.items() if level is not None]
@@ -193,13 +219,43 @@ def _read_scores(before: Path, after: Path | None, unite: tuple[Path, ...]) -> "
 
 
 def _from_scores(
-    scores: "list[EdgeScores]", model: str, loading: ModelOptions, options: dict[str, Any]
+    scores: "list[EdgeScores]", model: str, loading: ModelOptions, source: PairOptions, options: dict[str, Any]
 ) -> "tuple[RankPlan, Model]":
     """The plan from scores before (and after), and the model it is for."""
     from circuitune.adapters.allocation import rank_plan
 
-    loaded, _ = load_model(model, loading)
-    return rank_plan(*scores, model=loaded, **options), loaded
+    loaded, tokenizer = load_model(model, loading)
+    score = None if source == NO_PAIRS else _again(scores[-1], loaded, tokenizer, source)
+    return rank_plan(*scores, model=loaded, score=score, **options), loaded
+
+
+def _again(
+    scores: "EdgeScores", model: "Model", tokenizer: "PreTrainedTokenizerBase", source: PairOptions
+) -> "Score":
+    """How these scores were made, for another model and on few of their pairs, saying what it costs.
+
+    Raises:
+        InputError: the options name other pairs, or the scores do not say how they were made.
+    """
+    from circuitune.adapters.gate import RANDOM_MODELS, RANDOM_ROWS
+    from circuitune.circuits.attribution import attribute
+    from circuitune.cli.discover import usable
+    from circuitune.models.encoding import encode
+
+    made = scores.settings
+    wanted = {"method", "steps", "quadrature", "metric", "ablation", "pairs", "pairs_digest"}
+    if not wanted <= made.keys():
+        raise InputError("The scores do not say how and on which pairs they were made; leave out --task or --pairs.")
+    pairs, metric = load_pairs(source, model, tokenizer, made["metric"], "circuit")
+    sample = usable(pairs, metric).sample(made["pairs"])
+    if encode(sample, tokenizer).digest != made["pairs_digest"]:
+        raise InputError(
+            f"The scores were made on other pairs ({made['pairs']} of them); name them as `circuitune discover` did."
+        )
+    few = encode(sample.sample(RANDOM_ROWS), tokenizer)
+    say(f"Cost: the gate scores {RANDOM_MODELS} models with random weights on {len(few)} pairs each.")
+    how = {name: made[name] for name in ("method", "metric", "ablation", "quadrature", "steps") if made[name]}
+    return lambda other: attribute(other, few, **how)
 
 
 def _from_data(
@@ -221,7 +277,7 @@ def _from_data(
     )
     per_example = options["gate"] != "off"
     say(sample.sentence)
-    cost = scoring_cost(model, sample, steps=data.steps, per_example=per_example)
+    cost = scoring_cost(model, sample, steps=data.steps, gate=per_example)
     say(cost.sentence)
     with working("Scoring"):
         scores = completion_scores(model, sample, steps=data.steps, per_example=per_example)
