@@ -48,6 +48,8 @@ def test_two_levels_by_layer(scored: Path, model: Path, capsys: pytest.CaptureFi
     assert result["critical_layers"] == [2]
     assert [layer["rank"] for layer in result["layers"]] == [1, 1, 5]
     assert result["gate"] is None
+    assert [edge["layer"] for edge in result["heaviest_edges"]] == [2, 2, 2]
+    assert any(edge["edge"] == "m2->logits" for edge in result["heaviest_edges"])
     assert RankPlan.load(scored / "circuit_plan.json").count == result["parameters"]
 
 

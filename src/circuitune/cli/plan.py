@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from circuitune.tasks.chat import ChatTokenizer
 
 DEFAULT = "circuit_plan.json"
+HEAVY = 3
+"""Edges that are named of every critical layer."""
 LEVELS = {"rank": 8, "critical_rank": 32, "critical_layers": 5}
 Rule = Literal["released", "normalised", "destination", "both", "count", "before", "after"]
 
@@ -139,10 +141,11 @@ def plan(
     _require_needed(source, before, rule or ("before" if after is None else "released"), unite, gate)
     common: dict[str, Any] = {"allocator": allocator, "budget": budget, "modules": modules, "gate": gate}
     facts: dict[str, Any] = {}
+    scores: list[EdgeScores]
     if data.dataset is not None:
         loaded, tokenizer = load_model(model, loading)
         ensure_writable_folder(out.parent)
-        made, facts = _from_data(loaded, tokenizer, data, critical_layers, common, scores_beside(out))
+        made, facts, scores = _from_data(loaded, tokenizer, data, critical_layers, common, scores_beside(out))
     else:
         assert before is not None
         chosen = {name: LEVELS[name] if level is None else level for name, level in levels.items()}
@@ -151,7 +154,7 @@ def plan(
         ensure_writable_folder(out.parent)
     made = replace(made, provenance={**made.provenance, "model": model})
     made.save(out)
-    _report(made, loaded, budget, out, json, facts)
+    _report(made, loaded, budget, out, json, facts, _heavy(made, scores))
 
 
 def _require_one_source(before: Path | None, data: DataOptions) -> None:
@@ -265,8 +268,8 @@ def _from_data(
     critical_layers: int | None,
     options: dict[str, Any],
     scores_file: Path,
-) -> "tuple[RankPlan, dict[str, Any]]":
-    """The plan from training data, saying what it costs before it starts; and facts for the report."""
+) -> "tuple[RankPlan, dict[str, Any], list[EdgeScores]]":
+    """The plan from training data, saying what it costs before it starts; facts for the report; and the scores."""
     from circuitune.adapters.completions import read_completions
     from circuitune.adapters.data_plan import completion_scores, contest_verdict, data_plan, readable, scoring_cost
 
@@ -284,24 +287,42 @@ def _from_data(
     options["modules"] = data.by != "layers"
     made = data_plan(model, sample, scores, critical_layers=critical_layers, **options)
     replace(scores, examples=None, groups=None).save(scores_file)
-    return made, {
+    facts = {
         "scores": str(scores_file),
         "rows": {"used": len(sample), "read": sample.read, "cut": sample.cut, "left_out": dict(sample.left_out)},
         "cost": asdict(cost),
         "contest": contest_verdict(),
     }
+    return made, facts, [scores]
+
+
+def _heavy(made: "RankPlan", scores: "list[EdgeScores]") -> list[dict[str, Any]]:
+    """The edges that weigh most in each critical layer; none where single modules were ranked."""
+    from circuitune.dynamics.layers import heaviest_edges
+
+    if not made.critical_layers:
+        return []
+    found = heaviest_edges(scores[0], scores[-1], str(made.provenance["rule"]), made.critical_layers, HEAVY)
+    return [asdict(edge) for edge in found]
 
 
 def _report(
-    made: "RankPlan", model: "Model", budget: int | None, out: Path, json: bool, facts: dict[str, Any]
+    made: "RankPlan",
+    model: "Model",
+    budget: int | None,
+    out: Path,
+    json: bool,
+    facts: dict[str, Any],
+    heavy: list[dict[str, Any]],
 ) -> None:
-    """Ranks by layer or by module, the number of parameters, and what the gate found."""
+    """Ranks by layer or by module, the edges they owe most to, the number of parameters, and what the gate found."""
     base = model.num_parameters()
     unit, rows = _ranks(made, model)
     if json:
         result: dict[str, Any] = {
             "plan": str(out),
             "critical_layers": list(made.critical_layers),
+            "heaviest_edges": heavy,
             "budget": budget,
             "parameters": made.count,
             f"{unit}s": rows,
@@ -314,6 +335,8 @@ def _report(
     if made.critical_layers:
         layers = ", ".join(map(str, made.critical_layers))
         show(f"Critical layers, most important first: {layers} (rule {_rule(str(made.provenance['rule']))}).")
+        show("Their edges of most importance, and its share of the layer's:")
+        show(table(["layer", "edge", "importance", "share"], [list(edge.values()) for edge in heavy]))
     planned = "" if budget is None else f"Budget {budget:,}: "
     show(f"{planned}{made.count:,} trainable parameters, {made.count / (base + made.count):.4%} of the whole.")
     if made.gate is not None:
