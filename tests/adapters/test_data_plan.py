@@ -1,5 +1,7 @@
 """A rank plan from training data alone."""
 
+import warnings
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -18,8 +20,10 @@ from circuitune.adapters.data_plan import (
     scoring_cost,
 )
 from circuitune.adapters.modules import linear_modules
+from circuitune.circuits.graph import Graph
 from circuitune.circuits.metrics import appended
 from circuitune.core.errors import InputError
+from circuitune.models.anatomy import anatomy_of
 from circuitune.testing import tiny_model
 
 ROWS = sums(20)
@@ -149,11 +153,36 @@ def test_the_model_is_left_as_it_was():
 def test_the_cost_is_known_before():
     model = tiny_model()
     sample = read_completions(ROWS, tokenizer())
-    cost = scoring_cost(model, sample, steps=3, per_example=True)
+    cost = scoring_cost(model, sample, steps=3)
     run = appended(sample.inputs, sample.inputs.answer)
     assert cost.tokens == int(run.lengths().sum())
     assert cost.longest == int(run.lengths().max())
     assert (cost.rows, cost.forward, cost.backward) == (20, 5, 3)
     assert cost.seconds > 0
-    assert cost.memory > scoring_cost(model, sample, steps=3).memory
     assert "as much as training on 73 such rows" in cost.sentence
+
+
+def test_the_gates_cost_is_in_it():
+    """Scores of single rows, one model more, and five times twenty rows."""
+    model = tiny_model()
+    sample = read_completions(ROWS, tokenizer())
+    without, cost = (scoring_cost(model, sample, steps=3, gate=gate) for gate in (False, True))
+    graph = Graph.of(anatomy_of(model))
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    assert cost.memory - without.memory == 4 * (20 * graph.edge_mask.numel() + weights)
+    assert (without.random_rows, cost.random_rows) == (0, 100)
+    assert (
+        "3 backward passes over each, and 100 rows through models with random weights, for the gate" in cost.sentence
+    )
+    assert "as much as training on 440 such rows" in cost.sentence
+
+
+@pytest.mark.parametrize("modules", [True, False])
+def test_random_weights_choose_too(modules):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plan = plan_for(tiny_model(), tokenizer(), ROWS, steps=2, modules=modules)
+    assert plan.gate is not None
+    assert len(plan.gate.random_weights) == 5
+    assert "models with random weights agree with it by" in plan.gate.sentence
+    assert plan.provenance["gate.random_models"] == 5

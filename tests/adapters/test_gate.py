@@ -1,11 +1,14 @@
+from itertools import combinations
+
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from circuitune.adapters.allocation import RankPlan, rank_plan
-from circuitune.adapters.gate import Gate, examine
+from circuitune.adapters.gate import Gate, examine, of_random_weights
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.scores import EdgeScores
-from circuitune.core.errors import InputError
+from circuitune.core.errors import InputError, MachineError
 from circuitune.dynamics.bootstrap import layer_stability
 from circuitune.models.anatomy import anatomy_of
 from circuitune.testing import tiny_model
@@ -88,6 +91,71 @@ def test_rules_that_look_at_no_change_have_no_halves(clear, rule):
     assert gate.chance is not None
 
 
+def drawn(graph, *changed):
+    """Maps of what stands for models with random weights; layers of each that are far above the noise."""
+    return iter([noisy(graph, 10 + place, layers, noise=0.1) for place, layers in enumerate(changed)])
+
+
+ELSEWHERE = [(0, 1)] * 5
+
+
+@pytest.mark.parametrize("rule", ["before", "after"])
+def test_one_map_that_chooses_as_random_weights_do_fails(clear, graph, rule):
+    maps = (clear[1], clear[1]) if rule == "after" else (clear[1],)
+    apart = examine(*maps, critical_layers=K, rule=rule, drawn=drawn(graph, *ELSEWHERE))
+    assert apart.random_weights == (0,) * 5
+    assert apart.passed
+    assert "stable and more than a random draw of layers and random weights" in apart.sentence
+    assert "agree with it by 0.00, 0 of them as well" in apart.sentence
+    assert "even none leaves up to 45% possible" in apart.sentence
+    one = examine(*maps, critical_layers=K, rule=rule, drawn=drawn(graph, (4, 7), *ELSEWHERE[1:]))
+    assert one.random_weights == (1, 0, 0, 0, 0)
+    assert one.passed is False
+    assert "stable, but no more than random weights:" in one.sentence
+    assert "agree with it by 0.20, 1 of them as well" in one.sentence
+    assert one.to_record()["gate.random_models_agreeing"] == 1
+
+
+def test_random_weights_are_not_asked_where_a_change_decides(clear):
+    def never():
+        raise AssertionError("nobody should ask")
+        yield
+
+    gate = examine(*clear, critical_layers=K, drawn=never())
+    assert gate.random_weights == ()
+    assert "random weights" not in gate.sentence
+
+
+def test_models_with_random_weights_are_of_the_shape_and_never_the_model(model):
+    """Each is another; the model itself keeps its weights."""
+    before = [parameter.clone() for parameter in model.parameters()]
+    seen = []
+
+    def score(other):
+        assert other.config == model.config
+        seen.append(next(other.parameters()).clone())
+        return noisy(Graph.of(anatomy_of(other)), len(seen))
+
+    maps = of_random_weights(model, score)
+    assert maps is not None
+    assert not seen
+    assert len(list(maps)) == 5
+    assert not any(torch.equal(one, other) for one, other in combinations([*seen, before[0]], 2))
+    assert all(torch.equal(one, other) for one, other in zip(before, model.parameters(), strict=True))
+
+
+def test_random_weights_that_cannot_be_scored_are_not_tried(model, clear):
+    def overflowing(other):
+        raise MachineError("Some edge scores are not finite.")
+
+    assert list(of_random_weights(model, overflowing)) == []
+    gate = examine(clear[1], critical_layers=K, drawn=of_random_weights(model, overflowing))
+    assert "that was not tried" in gate.sentence
+    assert of_random_weights(None, overflowing) is None
+    assert of_random_weights(model, None) is None
+    assert of_random_weights(get_peft_model(tiny_model(), LoraConfig(target_modules=["dense"])), overflowing) is None
+
+
 def test_a_choice_of_most_layers_is_no_choice(clear):
     gate = examine(*clear, critical_layers=LAYERS)
     assert gate.chance == 1
@@ -145,6 +213,20 @@ def test_warn_warns_and_keeps_the_plan(chance, model):
     assert plan.provenance["gate"] == "failed"
     assert off.gate is None
     assert "gate" not in off.provenance
+
+
+def test_one_map_with_a_way_to_score_tries_random_weights(clear, model):
+    def score(other):
+        return noisy(Graph.of(anatomy_of(other)), 3, changed=(4, 7), noise=0.1)
+
+    options = {"rank": 1, "critical_rank": 5, "critical_layers": K, "model": model}
+    with pytest.warns(UserWarning, match="no more than random weights"):
+        plan = rank_plan(clear[1], score=score, **options)
+    assert plan.gate.random_weights == (1,) * 5
+    for modules in (True, False):
+        untried = rank_plan(clear[1], modules=modules, **options)
+        assert untried.gate.random_weights == ()
+        assert "gate.random_models" not in untried.provenance
 
 
 def test_uniform_plans_as_many_parameters_evenly(chance, clear, model):

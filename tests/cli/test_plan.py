@@ -48,6 +48,8 @@ def test_two_levels_by_layer(scored: Path, model: Path, capsys: pytest.CaptureFi
     assert result["critical_layers"] == [2]
     assert [layer["rank"] for layer in result["layers"]] == [1, 1, 5]
     assert result["gate"] is None
+    assert [edge["layer"] for edge in result["heaviest_edges"]] == [2, 2, 2]
+    assert any(edge["edge"] == "m2->logits" for edge in result["heaviest_edges"])
     assert RankPlan.load(scored / "circuit_plan.json").count == result["parameters"]
 
 
@@ -122,6 +124,53 @@ def test_the_gate_says_what_it_found(scored: Path, model: Path, capsys: pytest.C
     assert max(ranks) - min(ranks) <= 1
     assert result["gate"]["passed"] is False
     assert result["gate"]["stability"] == 1
+
+
+SHORT = ["--task", "add_sub", "--set", "style=short"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_one_map_is_held_against_random_weights_on_its_own_pairs(
+    here: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    found = ["--model", str(model), "--pairs-count", "8", "--steps", "2", "--metric", "logit_diff", "--per-example"]
+    assert call(["discover", *SHORT, *found, "--out", "base"]) == 0
+    scores = "base/scores.safetensors"
+    untried = planned(capsys, model, scores, *LEVELS)["gate"]
+    assert untried["random_weights"] == []
+    capsys.readouterr()
+    assert call(["plan", scores, *LEVELS, *SHORT, "--model", str(model), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert "the gate scores 5 models with random weights on 8 pairs each" in shown.err
+    assert len(json.loads(shown.out)["gate"]["random_weights"]) == 5
+    assert RankPlan.load(here / "circuit_plan.json").provenance["gate.random_models"] == 5
+    assert call(["plan", scores, *LEVELS, "--task", "ioi", "--model", str(model)]) == 2
+    assert "The scores were made on other pairs (8 of them)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["before.safetensors", "--gate", "off"], "with --gate off nobody looks"),
+        (FILES, "the rule released looks at a change, not at one map alone"),
+        (["--dataset", "sft.jsonl"], "with --dataset the gate takes its rows"),
+        (["before.safetensors", "--unite", "after.safetensors"], "united scores are of several sets of pairs"),
+    ],
+)
+def test_pairs_that_nothing_is_scored_on_are_refused(
+    arguments: list[str], message: str, scored: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert call(["plan", *arguments, *SHORT]) == 2
+    assert f"--task names pairs for models with random weights, and {message}; leave" in capsys.readouterr().err
+    assert not (scored / "circuit_plan.json").exists()
+
+
+def test_scores_that_do_not_say_their_pairs_try_nothing(
+    scored: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert call(["plan", "before.safetensors", *LEVELS, *SHORT, "--model", str(model)]) == 2
+    assert "do not say how and on which pairs" in capsys.readouterr().err
 
 
 def test_means_cannot_be_looked_at(scored: Path, model: Path, capsys: pytest.CaptureFixture[str]):

@@ -65,6 +65,13 @@ def test_export_writes_what_the_task_is(here: Path, capsys: pytest.CaptureFixtur
     assert "left out" in said(capsys, "check", out)
 
 
+@pytest.mark.parametrize("name", ["add_sub", "greater_than", "complex_ioi"])
+def test_export_to_a_table_reads_back_as_the_same_pairs(name: str, here: Path, capsys: pytest.CaptureFixture[str]):
+    said(capsys, "export", name, "--out", "pairs.csv")
+    assert read_pairs("pairs.csv").digest == task(name).digest
+    assert read_pairs("pairs.csv").pairs == task(name).pairs
+
+
 def test_check_tells_rows_by_rule_and_writes_the_others(here: Path, model: Path, capsys: pytest.CaptureFixture[str]):
     (here / "bad.csv").write_text(BAD)
     shown = said(capsys, "check", "bad.csv", "--model", model, "--out", "good.jsonl")
@@ -115,14 +122,14 @@ def test_check_keeps_longer_answers_on_request(here: Path, model: Path, capsys: 
         ("export add_sub", "--out"),
         ("export alchemy --out new/a.jsonl", "alchemy"),
         ("export add_sub --set limit=-1 --out new/a.jsonl", "limit"),
-        ("export add_sub --out new/a.csv", "must end in .jsonl"),
+        ("export add_sub --out new/a.txt", "must end in .jsonl or .csv"),
         ("export add_sub --out mine.csv/a.jsonl", "mine.csv"),
         ("check", "Name the pairs"),
         ("check none.csv --out new/a.jsonl", "none.csv"),
         ("check mine.csv --out new/a.jsonl", "lacks clean, corrupted"),
         ("check mine.csv --task add_sub", "name one set of pairs"),
         ("check mine.csv --pairs good.csv", "name one set of pairs"),
-        ("check good.csv --out good.csv", "must end in .jsonl"),
+        ("check good.csv --out good.txt", "must end in .jsonl"),
         ("check good.csv --out .", "is a folder"),
         ("check good.csv --set limit=3", "--set belongs to a task"),
         ("check good.csv --part test", "--part"),

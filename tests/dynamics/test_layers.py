@@ -10,8 +10,10 @@ from circuitune.circuits.scores import EdgeScores
 from circuitune.core.errors import InputError, MachineError
 from circuitune.dynamics.layers import (
     RULES,
+    HeavyEdge,
     critical_layers,
     critical_rows,
+    heaviest_edges,
     layer_changes,
     layer_importance,
     layer_rows,
@@ -139,6 +141,27 @@ def test_rules_by_hand(rule, expected):
     importance = layer_importance(BEFORE, AFTER, rule)
     assert importance.dtype == torch.float64
     assert importance.tolist() == pytest.approx(expected, abs=1e-15)
+
+
+def test_the_heaviest_edges_by_hand():
+    """Heaviest first; an edge that weighs nothing is not named."""
+    found = heaviest_edges(BEFORE, AFTER, "released", [1, 0], 3)
+    assert found == [
+        HeavyEdge(1, "m1->a2.h0<v>", 1.0, 1.0),
+        HeavyEdge(0, "a0.h1->logits", 4.0, 4 / 6),
+        HeavyEdge(0, "input->m1", 2.0, 2 / 6),
+    ]
+    assert heaviest_edges(BEFORE, AFTER, "released", [0], 1) == found[1:2]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_edges_of_a_layer_add_up_to_its_importance(rule):
+    importance = layer_importance(BEFORE, AFTER, rule).tolist()
+    found = heaviest_edges(BEFORE, AFTER, rule, range(3), BEFORE.values.numel())
+    for layer in range(3):
+        own = [edge for edge in found if edge.layer == layer]
+        assert sum(edge.weight for edge in own) == pytest.approx(importance[layer])
+        assert sum(edge.share for edge in own) == pytest.approx(float(importance[layer] > 0))
 
 
 def test_the_released_rule_is_the_default():

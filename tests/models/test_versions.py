@@ -5,9 +5,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from circuitune.core.errors import InputError
-from circuitune.models.versions import before_and_after
+from circuitune.models.versions import before_and_after, can_be_drawn
 from circuitune.testing import random_pairs, tiny_model
 
 TOKENS = random_pairs(3).clean
@@ -81,3 +82,11 @@ def test_a_model_without_a_base_is_refused():
     next(m for m in partly.modules() if isinstance(m, LoraLayer)).enable_adapters(False)
     with pytest.raises(InputError, match="off"):
         before_and_after(partly)
+
+
+def test_only_a_plain_model_of_which_the_machine_holds_two_can_be_drawn_again():
+    assert can_be_drawn(tiny_model())
+    assert not can_be_drawn(adapted())
+    with torch.device("meta"):
+        huge = GPT2LMHeadModel(GPT2Config(n_embd=2**14, n_head=64, n_layer=400))  # 1.3 trillion parameters
+    assert not can_be_drawn(huge)

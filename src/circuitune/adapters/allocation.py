@@ -19,7 +19,7 @@ from warnings import warn
 from peft import LoraConfig
 
 from circuitune.adapters import allocators, showing
-from circuitune.adapters.gate import Gate, examine
+from circuitune.adapters.gate import Gate, Score, examine, of_random_weights
 from circuitune.adapters.importance import Importance, ModuleImportance
 from circuitune.adapters.modules import LinearModule, Model, linear_modules, parameter_count
 from circuitune.circuits.scores import EdgeScores
@@ -327,6 +327,7 @@ def rank_plan(
     modules: bool = False,
     gate: GateMode = "warn",
     model: Model | None = None,
+    score: Score | None = None,
 ) -> RankPlan:
     """CircuitLoRA's plan: high rank for the layers whose edges change most in fine-tuning.
 
@@ -343,6 +344,9 @@ def rank_plan(
             It needs scores with their examples; where they have none, the plan's `gate` says so.
         model: resolve the plan to this model's modules. Without it a two-level plan by layer without a budget stays
             by layer until it meets one; all others need it.
+        score: how a model of this shape was scored, such as ``lambda model: ct.attribute(model, inputs)``; a few of
+            the pairs are enough. Where one map alone decides, the gate then has five models with random weights, of
+            the shape of `model`, choose too; else it says that nobody tried.
 
     Raises:
         InputError: the scores belong to different graphs, an unknown rule or allocator, more critical layers than
@@ -366,7 +370,8 @@ def rank_plan(
     if gate == "off":
         return plan
     looked_at = model if modules else None
-    found = examine(before, after, critical_layers=critical_layers, rule=rule, model=looked_at)
+    drawn = of_random_weights(model, score)
+    found = examine(before, after, critical_layers=critical_layers, rule=rule, model=looked_at, drawn=drawn)
     return _gated(plan, found, gate, model)
 
 

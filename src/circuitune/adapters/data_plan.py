@@ -21,6 +21,7 @@ from torch import Tensor
 
 from circuitune.adapters.allocation import TWO_LEVEL, GateMode, RankPlan, rank_plan
 from circuitune.adapters.completions import MAX_TOKENS, ROWS, Completions, Corruption, Dataset, read_completions
+from circuitune.adapters.gate import RANDOM_MODELS, RANDOM_ROWS
 from circuitune.adapters.modules import Model, linear_modules
 from circuitune.circuits.attribution import attribute
 from circuitune.circuits.graph import Graph
@@ -30,6 +31,7 @@ from circuitune.circuits.scores import EdgeScores
 from circuitune.core.errors import InputError
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.running import prepared
+from circuitune.models.versions import can_be_drawn, weights_size
 from circuitune.tasks.chat import ChatTokenizer
 
 STEPS = 5
@@ -105,6 +107,7 @@ def plan_for(
         critical_layers=critical_layers,
         modules=modules,
         gate=gate,
+        memory=memory,
     )
 
 
@@ -156,8 +159,11 @@ def data_plan(
     critical_layers: int | None = None,
     modules: bool = True,
     gate: GateMode = "warn",
+    memory: int = BUDGET,
 ) -> RankPlan:
     """The second half of `plan_for`: ranks from `completion_scores`."""
+    few = _few(sample)
+    steps = int(scores.settings["steps"])
     budget = RankPlan.uniform(model, rank=UNIFORM_RANK).count if budget is None else budget
     even = max(0, budget) // sum(module.rank_cost for module in linear_modules(model).values())
     fifth = max(1, round(CRITICAL_SHARE * scores.graph.layers))
@@ -170,6 +176,7 @@ def data_plan(
         modules=modules,
         gate=gate,
         model=model,
+        score=lambda other: completion_scores(other, few, steps=steps, memory=memory),
     )
     traced: dict[str, str | int | float] = {
         "dataset": sample.source,
@@ -206,6 +213,8 @@ class Cost:
         backward: the same.
         memory: bytes above the model, predicted.
         seconds: predicted from the times of a long and a short forward pass on this machine.
+        random_rows: rows that the gate's models with random weights are run on as well, all of them together; in
+            memory and seconds too.
     """
 
     rows: int
@@ -216,31 +225,45 @@ class Cost:
     backward: int
     memory: int
     seconds: float
+    random_rows: int = 0
 
     @property
     def sentence(self) -> str:
         """The same in words."""
-        alike = round(self.rows * (self.forward + 2 * self.backward) / 3)
+        passes = f"{self.forward} forward and {self.backward} backward passes over each"
+        alike = round((self.rows + self.random_rows) * (self.forward + 2 * self.backward) / 3)
+        if self.random_rows:
+            passes += f", and {self.random_rows} rows through models with random weights, for the gate"
         time = f"{self.seconds:.0f} s" if self.seconds < 120 else f"{self.seconds / 60:.0f} minutes"
         return (
             f"Cost: {self.edges:,} edges on {self.rows} rows of {self.tokens:,} tokens (longest {self.longest}), "
-            f"{self.forward} forward and {self.backward} backward passes over each: as much as training on {alike} "
-            f"such rows; about {time} here and {self.memory / 2**30:.2f} GiB above the model."
+            f"{passes}: as much as training on {alike} such rows; about {time} here and "
+            f"{self.memory / 2**30:.2f} GiB above the model."
         )
 
 
 def scoring_cost(
-    model: Model, sample: Completions, *, steps: int = STEPS, per_example: bool = False, memory: int = BUDGET
+    model: Model, sample: Completions, *, steps: int = STEPS, gate: bool = False, memory: int = BUDGET
 ) -> Cost:
-    """What `completion_scores` with the same arguments will take; runs a few forward passes of one row."""
+    """What `completion_scores` with the same arguments will take, and with `gate` what the gate of `data_plan` adds.
+
+    Runs a few forward passes of one row.
+    """
     anatomy = anatomy_of(model)
     graph = Graph.of(anatomy)
     tokens, rows = int(sample.lengths.sum()), len(sample)
     _, peak = _batching(model, sample, steps, memory)
-    kept = 4 * rows * graph.edge_mask.numel() if per_example else 0
+    random = gate and can_be_drawn(model)
+    few = RANDOM_MODELS * len(_few(sample)) if random else 0
+    kept = 4 * rows * graph.edge_mask.numel() * gate + weights_size(model) * random
     forward = steps + 2  # the clean run, and the mean's or the other prompt's
-    seconds = _forward_seconds(model, sample) * (forward + 2 * steps) * OVERHEAD
-    return Cost(rows, tokens, int(sample.lengths.max()), graph.edges, forward, steps, peak + kept, seconds)
+    seconds = _forward_seconds(model, sample) * (1 + few / rows) * (forward + 2 * steps) * OVERHEAD
+    return Cost(rows, tokens, int(sample.lengths.max()), graph.edges, forward, steps, peak + kept, seconds, few)
+
+
+def _few(sample: Completions) -> Completions:
+    """The rows that a model with random weights is scored on; the sample is in random order."""
+    return replace(sample, inputs=sample.inputs.rows(slice(RANDOM_ROWS)))
 
 
 def _batching(model: Model, sample: Completions, steps: int, memory: int) -> tuple[int, int]:

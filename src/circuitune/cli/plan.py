@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from circuitune.cli.output import say, show, show_json, table, working
-from circuitune.cli.sources import LOADED, ModelOptions, load_model
+from circuitune.cli.sources import LOADED, ModelOptions, PairOptions, load_model, load_pairs
 from circuitune.core.errors import InputError
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from circuitune.adapters.allocation import RankPlan
+    from circuitune.adapters.gate import Score
     from circuitune.adapters.modules import Model
     from circuitune.circuits.scores import EdgeScores
     from circuitune.tasks.chat import ChatTokenizer
 
 DEFAULT = "circuit_plan.json"
+HEAVY = 3
+"""Edges that are named of every critical layer."""
 LEVELS = {"rank": 8, "critical_rank": 32, "critical_layers": 5}
 Rule = Literal["released", "normalised", "destination", "both", "count", "before", "after"]
 
@@ -43,6 +48,7 @@ class DataOptions:
 
 
 NO_DATA = DataOptions()
+NO_PAIRS = PairOptions()
 
 
 def scores_beside(plan: Path) -> Path:
@@ -59,6 +65,7 @@ def plan(
     model: str = "nano",
     loading: ModelOptions = LOADED,
     data: DataOptions = NO_DATA,
+    source: PairOptions = NO_PAIRS,
     rank: int | None = None,
     critical_rank: int | None = None,
     critical_layers: int | None = None,
@@ -75,10 +82,13 @@ def plan(
 
     Writes circuit_plan.json; `circuitune train --plan`, `circuitune export` and RankPlan.load read it. With --dataset
     the base model's edges are scored on the data first, and the scores are written beside the plan, under its name.
+    Where one map decides alone, name its pairs as for `circuitune discover` (--task or --pairs): then the gate also
+    asks whether models with random weights choose the same.
 
     Examples:
       circuitune plan base/scores.safetensors tuned/scores.safetensors --rank 4 --critical-rank 12 --critical-layers 2
       circuitune plan base/scores.safetensors --model my-gpt2          (without a first fine-tuning)
+      circuitune plan base/scores.safetensors --task add_sub --set limit=100          (the gate tries random weights)
       circuitune plan --model my-gpt2 --dataset sft.jsonl --budget 500000          (without pairs)
       circuitune plan base/scores.safetensors tuned/scores.safetensors --rule normalised --gate uniform
       circuitune plan base/scores.safetensors tuned/scores.safetensors --modules --allocator water-filling
@@ -128,21 +138,23 @@ def plan(
     _require_one_source(before, data)
     _require_used(data, {**levels, "rule": rule, "unite": unite or None}, budget, modules)
     _require_levels(levels, allocator, budget)
+    _require_needed(source, before, rule or ("before" if after is None else "released"), unite, gate)
     common: dict[str, Any] = {"allocator": allocator, "budget": budget, "modules": modules, "gate": gate}
     facts: dict[str, Any] = {}
+    scores: list[EdgeScores]
     if data.dataset is not None:
         loaded, tokenizer = load_model(model, loading)
         ensure_writable_folder(out.parent)
-        made, facts = _from_data(loaded, tokenizer, data, critical_layers, common, scores_beside(out))
+        made, facts, scores = _from_data(loaded, tokenizer, data, critical_layers, common, scores_beside(out))
     else:
         assert before is not None
         chosen = {name: LEVELS[name] if level is None else level for name, level in levels.items()}
         scores = _read_scores(before, after, unite)
-        made, loaded = _from_scores(scores, model, loading, {**chosen, "rule": rule, **common})
+        made, loaded = _from_scores(scores, model, loading, source, {**chosen, "rule": rule, **common})
         ensure_writable_folder(out.parent)
     made = replace(made, provenance={**made.provenance, "model": model})
     made.save(out)
-    _report(made, loaded, budget, out, json, facts)
+    _report(made, loaded, budget, out, json, facts, _heavy(made, scores))
 
 
 def _require_one_source(before: Path | None, data: DataOptions) -> None:
@@ -165,6 +177,23 @@ def _require_used(data: DataOptions, others: dict[str, Any], budget: int | None,
         raise InputError("With --budget the critical rank is what the budget allows; leave out --critical-rank.")
     if data.by == "layers" and modules:
         raise InputError("--by layers and --modules contradict each other; give one of the two.")
+
+
+def _require_needed(source: PairOptions, before: Path | None, rule: str, unite: tuple[Path, ...], gate: str) -> None:
+    """InputError for pairs that nothing would be scored on."""
+    from circuitune.dynamics.layers import RULES
+
+    given = [name for name, value in asdict(source).items() if value != asdict(NO_PAIRS)[name]]
+    reasons = {
+        "with --dataset the gate takes its rows": before is None,
+        "with --gate off nobody looks": gate == "off",
+        f"the rule {rule} looks at a change, not at one map alone": not RULES[rule].alone,
+        "united scores are of several sets of pairs": bool(unite),
+    }
+    why = next((reason for reason, holds in reasons.items() if holds), None)
+    if given and why:
+        option = "set" if given[0] == "settings" else given[0].replace("_", "-")
+        raise InputError(f"--{option} names pairs for models with random weights, and {why}; leave it out.")
 
 
 def _require_levels(levels: dict[str, int | None], allocator: str, budget: int | None) -> None:
@@ -193,13 +222,43 @@ def _read_scores(before: Path, after: Path | None, unite: tuple[Path, ...]) -> "
 
 
 def _from_scores(
-    scores: "list[EdgeScores]", model: str, loading: ModelOptions, options: dict[str, Any]
+    scores: "list[EdgeScores]", model: str, loading: ModelOptions, source: PairOptions, options: dict[str, Any]
 ) -> "tuple[RankPlan, Model]":
     """The plan from scores before (and after), and the model it is for."""
     from circuitune.adapters.allocation import rank_plan
 
-    loaded, _ = load_model(model, loading)
-    return rank_plan(*scores, model=loaded, **options), loaded
+    loaded, tokenizer = load_model(model, loading)
+    score = None if source == NO_PAIRS else _again(scores[-1], loaded, tokenizer, source)
+    return rank_plan(*scores, model=loaded, score=score, **options), loaded
+
+
+def _again(
+    scores: "EdgeScores", model: "Model", tokenizer: "PreTrainedTokenizerBase", source: PairOptions
+) -> "Score":
+    """How these scores were made, for another model and on few of their pairs, saying what it costs.
+
+    Raises:
+        InputError: the options name other pairs, or the scores do not say how they were made.
+    """
+    from circuitune.adapters.gate import RANDOM_MODELS, RANDOM_ROWS
+    from circuitune.circuits.attribution import attribute
+    from circuitune.cli.discover import usable
+    from circuitune.models.encoding import encode
+
+    made = scores.settings
+    wanted = {"method", "steps", "quadrature", "metric", "ablation", "pairs", "pairs_digest"}
+    if not wanted <= made.keys():
+        raise InputError("The scores do not say how and on which pairs they were made; leave out --task or --pairs.")
+    pairs, metric = load_pairs(source, model, tokenizer, made["metric"], "circuit")
+    sample = usable(pairs, metric).sample(made["pairs"])
+    if encode(sample, tokenizer).digest != made["pairs_digest"]:
+        raise InputError(
+            f"The scores were made on other pairs ({made['pairs']} of them); name them as `circuitune discover` did."
+        )
+    few = encode(sample.sample(RANDOM_ROWS), tokenizer)
+    say(f"Cost: the gate scores {RANDOM_MODELS} models with random weights on {len(few)} pairs each.")
+    how = {name: made[name] for name in ("method", "metric", "ablation", "quadrature", "steps") if made[name]}
+    return lambda other: attribute(other, few, **how)
 
 
 def _from_data(
@@ -209,8 +268,8 @@ def _from_data(
     critical_layers: int | None,
     options: dict[str, Any],
     scores_file: Path,
-) -> "tuple[RankPlan, dict[str, Any]]":
-    """The plan from training data, saying what it costs before it starts; and facts for the report."""
+) -> "tuple[RankPlan, dict[str, Any], list[EdgeScores]]":
+    """The plan from training data, saying what it costs before it starts; facts for the report; and the scores."""
     from circuitune.adapters.completions import read_completions
     from circuitune.adapters.data_plan import completion_scores, contest_verdict, data_plan, readable, scoring_cost
 
@@ -221,31 +280,49 @@ def _from_data(
     )
     per_example = options["gate"] != "off"
     say(sample.sentence)
-    cost = scoring_cost(model, sample, steps=data.steps, per_example=per_example)
+    cost = scoring_cost(model, sample, steps=data.steps, gate=per_example)
     say(cost.sentence)
     with working("Scoring"):
         scores = completion_scores(model, sample, steps=data.steps, per_example=per_example)
     options["modules"] = data.by != "layers"
     made = data_plan(model, sample, scores, critical_layers=critical_layers, **options)
     replace(scores, examples=None, groups=None).save(scores_file)
-    return made, {
+    facts = {
         "scores": str(scores_file),
         "rows": {"used": len(sample), "read": sample.read, "cut": sample.cut, "left_out": dict(sample.left_out)},
         "cost": asdict(cost),
         "contest": contest_verdict(),
     }
+    return made, facts, [scores]
+
+
+def _heavy(made: "RankPlan", scores: "list[EdgeScores]") -> list[dict[str, Any]]:
+    """The edges that weigh most in each critical layer; none where single modules were ranked."""
+    from circuitune.dynamics.layers import heaviest_edges
+
+    if not made.critical_layers:
+        return []
+    found = heaviest_edges(scores[0], scores[-1], str(made.provenance["rule"]), made.critical_layers, HEAVY)
+    return [asdict(edge) for edge in found]
 
 
 def _report(
-    made: "RankPlan", model: "Model", budget: int | None, out: Path, json: bool, facts: dict[str, Any]
+    made: "RankPlan",
+    model: "Model",
+    budget: int | None,
+    out: Path,
+    json: bool,
+    facts: dict[str, Any],
+    heavy: list[dict[str, Any]],
 ) -> None:
-    """Ranks by layer or by module, the number of parameters, and what the gate found."""
+    """Ranks by layer or by module, the edges they owe most to, the number of parameters, and what the gate found."""
     base = model.num_parameters()
     unit, rows = _ranks(made, model)
     if json:
         result: dict[str, Any] = {
             "plan": str(out),
             "critical_layers": list(made.critical_layers),
+            "heaviest_edges": heavy,
             "budget": budget,
             "parameters": made.count,
             f"{unit}s": rows,
@@ -258,6 +335,8 @@ def _report(
     if made.critical_layers:
         layers = ", ".join(map(str, made.critical_layers))
         show(f"Critical layers, most important first: {layers} (rule {_rule(str(made.provenance['rule']))}).")
+        show("Their edges of most importance, and its share of the layer's:")
+        show(table(["layer", "edge", "importance", "share"], [list(edge.values()) for edge in heavy]))
     planned = "" if budget is None else f"Budget {budget:,}: "
     show(f"{planned}{made.count:,} trainable parameters, {made.count / (base + made.count):.4%} of the whole.")
     if made.gate is not None:

@@ -21,6 +21,7 @@ tasks = App(name="tasks", help="List, show, check or export pairs.")
 
 Settings = Annotated[tuple[str, ...], Parameter(name="--set", show_default=False)]
 Count = Annotated[int, Parameter(name=("--count", "-n"))]
+CSV = ".csv"
 SHOWN = 12
 """Row numbers named per broken rule."""
 
@@ -124,7 +125,7 @@ def check_pairs(
     seed: int
         Of the corruptions.
     out: Path
-        Where to write the rows that pass, as JSONL.
+        Where to write the rows that pass, as .jsonl or .csv.
     json: bool
         Print the result as JSON.
     """
@@ -143,22 +144,27 @@ def check_pairs(
     checked = check(pairs, tokenizer, multi_token=options.multi_token, strict=options.strict)
     if out is not None:
         _require_file(out, "good.jsonl")  # makes its folder, so not before there is something to write
-        checked.pairs.to_jsonl(out)
+        _write(checked.pairs, out)
     _report(checked, out, json)
 
 
 @tasks.command(name="export")
 def export_pairs(name: str, /, *, out: Path, settings: Settings = ()) -> None:
-    """Write all pairs of a task to a JSONL file that --pairs reads.
+    """Write all pairs of a task to a JSONL or CSV file that --pairs reads.
 
-    Example: circuitune tasks export add_sub --set limit=300 --out add_sub_300.jsonl
+    In CSV, which knows nothing of the set but its pairs, a text that begins as a formula stands behind an apostrophe,
+    so that spreadsheets do not run it; --pairs takes that away again.
+
+    Examples:
+      circuitune tasks export add_sub --set limit=300 --out add_sub_300.jsonl
+      circuitune tasks export add_sub --set limit=300 --out add_sub_300.csv
 
     Parameters
     ----------
     name: str
         The task.
     out: Path
-        The file to write.
+        The file to write, .jsonl or .csv.
     settings: tuple[str, ...]
         A parameter, such as limit=300; may be given several times.
     """
@@ -166,7 +172,7 @@ def export_pairs(name: str, /, *, out: Path, settings: Settings = ()) -> None:
 
     pairs = task(name, **parameters(settings))
     _require_file(out, f"{name}.jsonl")
-    pairs.to_jsonl(out)
+    _write(pairs, out)
     show(f"{len(pairs)} pairs: {out}")
 
 
@@ -193,11 +199,15 @@ def _require_file(out: Path, example: str) -> None:
 
     if out.is_dir():
         raise InputError(f"--out {out} is a folder; name a file, such as {out / example}.")
-    if out.suffix.lower() not in JSON_LINES:
+    if out.suffix.lower() not in (*JSON_LINES, CSV):
         raise InputError(
-            f"--out {out} must end in .jsonl, by which it is read again; such as {out.with_suffix('.jsonl')}."
+            f"--out {out} must end in .jsonl or .csv, by which it is read again; such as {out.with_suffix('.jsonl')}."
         )
     ensure_writable_folder(out.parent)
+
+
+def _write(pairs: "PairSet", out: Path) -> None:
+    (pairs.to_csv if out.suffix.lower() == CSV else pairs.to_jsonl)(out)
 
 
 def _with_file(source: PairOptions, file: Path | None) -> PairOptions:

@@ -41,7 +41,7 @@ def read_rows(path: Path, model: type[R]) -> list[R]:
     """Read a table written by ``write_rows``; InputError names the file and line that do not fit."""
     columns = list(model.model_fields)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a table ({error}); check the path.") from error
@@ -54,8 +54,7 @@ def _row(path: Path, number: int, line: list[str], columns: list[str], model: ty
     if len(line) != len(columns):
         raise InputError(f"{path}, line {number}, has {len(line)} cells, not {len(columns)}; write it again.")
     cells = {
-        column: _text(cell) if model.model_fields[column].annotation is str else cell or None
-        for column, cell in zip(columns, line, strict=True)
+        column: _read(cell, model.model_fields[column].annotation) for column, cell in zip(columns, line, strict=True)
     }
     try:
         return model.model_validate(cells)
@@ -74,6 +73,13 @@ def _cell(value: object) -> str:
     if isinstance(value, str):
         return f"'{value}" if _FORMULA.match(value) else value
     return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _read(cell: str, annotation: object) -> str | None:
+    """A cell of a field of this type, for pydantic to make it that; an empty one is None but where it is text."""
+    if annotation is str:
+        return _text(cell)
+    return (_text(cell) if annotation == str | None else cell) or None
 
 
 def _text(cell: str) -> str:

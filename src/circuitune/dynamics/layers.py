@@ -134,6 +134,50 @@ def edge_weights(before: EdgeScores, after: EdgeScores, rule: str) -> Float[Tens
     return RULES[rule].weight(before, after).double()
 
 
+@dataclass(frozen=True)
+class HeavyEdge:
+    """An edge that weighs much in the importance of a layer.
+
+    Attributes:
+        layer: the layer it counts for.
+        edge: its name, ``source->destination``.
+        weight: what the rule counts of it.
+        share: of the layer's importance.
+    """
+
+    layer: int
+    edge: str
+    weight: float
+    share: float
+
+
+def heaviest_edges(
+    before: EdgeScores, after: EdgeScores, rule: str, layers: Sequence[int], count: int
+) -> list[HeavyEdge]:
+    """The `count` edges that weigh most in the importance of each of these layers, in the order of the layers.
+
+    Of a layer with fewer edges that weigh anything all are named.
+
+    Raises:
+        InputError: unknown rule, or scores of different graphs.
+    """
+    weights, importance = edge_weights(before, after, rule), layer_importance(before, after, rule)
+    graph, last = before.graph, before.graph.layers - 1
+    starts = torch.tensor(graph.source_layer).clamp(min=0)[:, None]
+    ends = torch.tensor(graph.destination_layer).clamp(max=last)[None]
+    found: list[HeavyEdge] = []
+    for layer in layers:
+        weight_SR, whole = torch.zeros_like(weights), float(importance[layer])
+        for end in RULES[rule].ends:
+            weight_SR += weights * ((starts if end == "source" else ends) == layer)
+        for place in torch.sort(weight_SR.flatten(), descending=True, stable=True).indices[:count]:
+            source, destination = divmod(int(place), len(graph.destinations))
+            if weight := float(weight_SR[source, destination]):
+                edge = f"{graph.sources[source]}->{graph.destinations[destination]}"
+                found.append(HeavyEdge(layer, edge, weight, weight / whole))
+    return found
+
+
 def critical_layers(importance: Float[Tensor, "L"] | Sequence[float], k: int) -> tuple[int, ...]:
     """The ``k`` most important layers, most important first; ties go to the lower layer.
 

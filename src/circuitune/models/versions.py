@@ -1,9 +1,10 @@
 """A model before fine-tuning and after (two of one shape, or one with its adapter off and on), and untrained."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -43,6 +44,31 @@ def untrained(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     with forked(seed):
         fresh: Any = type(model)._from_config(model.config, dtype=model.dtype)  # its class is here, whoever wrote it
     return fresh.to(model.device).eval()
+
+
+def can_be_drawn(model: nn.Module) -> TypeGuard[PreTrainedModel]:
+    """Whether `untrained` can make another: a Transformers model, unquantised, on one device that holds both.
+
+    The device must have three times the memory of its weights: for both, and for running one. What else takes memory
+    there is not asked, so that the answer is the same every time.
+    """
+    if not isinstance(model, PreTrainedModel) or getattr(model, "is_quantized", False):
+        return False
+    if len({parameter.device for parameter in model.parameters()}) > 1:
+        return False
+    return 3 * weights_size(model) <= _memory(model.device)
+
+
+def weights_size(model: nn.Module) -> int:
+    """Bytes of a model's weights."""
+    return sum(parameter.numel() * parameter.itemsize for parameter in model.parameters())
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes of a GPU, or of this machine."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def before_and_after(tuned: nn.Module, base: nn.Module | None = None) -> tuple[Version, Version]:

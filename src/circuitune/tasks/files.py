@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import cast
 
 from circuitune.core.errors import InputError
+from circuitune.core.manifest import sha256_file
 from circuitune.tasks.corruption import Strategy, corrupted
 from circuitune.tasks.formats import JSON_LINES, Row, Table, decode, read_bytes, read_table
 from circuitune.tasks.pairs import Pair, PairSet
 from circuitune.tasks.registry import recognise
-from circuitune.tasks.storage import is_pair_file, read_jsonl
+from circuitune.tasks.storage import CSV_HEADER, is_pair_file, read_csv, read_jsonl
 from circuitune.tasks.templates import Known
 from circuitune.tasks.tokens import Tokenizer
 
@@ -41,7 +42,7 @@ def read_pairs(
     tokenizer: Tokenizer | None = None,
     seed: int = 0,
 ) -> PairSet:
-    """Read pairs from a ``.csv``, ``.jsonl`` or ``.parquet`` file, a saved dataset, or what ``to_jsonl`` wrote.
+    """Read pairs from a ``.csv``, ``.jsonl`` or ``.parquet`` file, a saved dataset, or what `PairSet` wrote.
 
     A bare label gets the space that follows its prompt, unless the prompt ends in white space or in a list of
     numbers without spaces (``y=80,85,90,``); a label that begins with white space is kept as it is;
@@ -65,7 +66,7 @@ def read_pairs(
             raise InputError(
                 f"{path} was written by circuitune and is complete; leave out columns, corruption and answer prefix."
             )
-        return read_jsonl(path)
+        return _ours(path)
     table = _renamed(path, read_table(path), columns or {})
     if not table.rows:
         raise InputError(f"{path} has no rows; give it rows of clean, corrupted and answer (or label).")
@@ -83,10 +84,23 @@ def read_pairs(
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether ``PairSet.to_jsonl`` wrote this file."""
-    if path.suffix.lower() not in JSON_LINES or not path.is_file():
+    """Whether ``PairSet.to_jsonl`` or ``to_csv`` wrote this file."""
+    ending = path.suffix.lower()
+    if ending not in (*JSON_LINES, ".csv") or not path.is_file():
         return False
-    return is_pair_file(decode(path, read_bytes(path)).split("\n", 1)[0])
+    first = decode(path, read_bytes(path)).split("\n", 1)[0]
+    return first.replace('"', "").rstrip("\r") == CSV_HEADER if ending == ".csv" else is_pair_file(first)
+
+
+def _ours(path: Path) -> PairSet:
+    """The pairs of such a file; a table knows nothing of the set."""
+    if path.suffix.lower() != ".csv":
+        return read_jsonl(path)
+    pairs = read_csv(path)
+    if not pairs:
+        raise InputError(f"{path} has no rows; export it again.")
+    wrong = "given" if any(pair.wrong is not None or pair.wrong_id is not None for pair in pairs) else "none"
+    return PairSet(path.stem, pairs, None, {"file": path.name, "sha256": sha256_file(path), "wrong": wrong})
 
 
 def _renamed(path: Path, table: Table, columns: Mapping[str, str]) -> Table:

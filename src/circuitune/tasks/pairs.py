@@ -115,6 +115,12 @@ class PairSet:
 
         write_jsonl(self, path)
 
+    def to_csv(self, path: Path) -> None:
+        """Write a table of the pairs, safe to open in a spreadsheet; ``read_pairs`` reads the same pairs back."""
+        from circuitune.tasks.storage import write_csv
+
+        write_csv(self, path)
+
     @staticmethod
     def from_jsonl(path: Path) -> "PairSet":
         """Read what ``to_jsonl`` wrote; InputError where the file is missing, damaged or foreign."""

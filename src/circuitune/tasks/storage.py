@@ -1,19 +1,27 @@
-"""Pair sets on disk: JSON lines, the first about the set, the others one pair each.
+"""Pair sets on disk: JSON lines, the first about the set, the others one pair each; or a table of the pairs.
 
 The first line holds the digest of the rest, so a file that lost a line or was edited is noticed.
+
+The table is for eyes and spreadsheets: a text that one would run as a formula stands behind an apostrophe there
+(`core.csvio`), and reading takes it away again. That is done for tables of exactly our columns: in other people's CSV
+an apostrophe is part of the prompt.
 """
 
+import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from circuitune.core.atomic import write_text
+from circuitune.core.csvio import read_rows, write_rows
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import canonical_json
 from circuitune.core.records import Record
 from circuitune.tasks.pairs import Pair, PairSet
 from circuitune.tasks.splits import Part
+
+_ANSWERS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
 
 
 class PairsHeader(Record):
@@ -42,6 +50,63 @@ class PairLine(Record):
     kind: str | None = None
     answer_set: tuple[str, ...] | None = None
     wrong_set: tuple[str, ...] | None = None
+
+
+class PairRow(Record):
+    """A row of the table; sets of answers are JSON lists."""
+
+    clean: str
+    corrupted: str
+    answer: str
+    wrong: str | None = None
+    group: str
+    row: int | None = None
+    answer_id: int | None = None
+    wrong_id: int | None = None
+    kind: str | None = None
+    answer_set: str | None = None
+    wrong_set: str | None = None
+
+
+CSV_HEADER = ",".join(PairRow.model_fields)
+"""First line of a table of ours."""
+
+
+def write_csv(pairs: PairSet, path: Path) -> None:
+    """Write the pairs as a table, atomically; what is known of the set is left out."""
+    rows = (
+        PairRow.model_validate(
+            {**vars(pair), "answer_set": _listed(pair.answer_set), "wrong_set": _listed(pair.wrong_set)}
+        )
+        for pair in pairs
+    )
+    write_rows(path, rows, PairRow)
+
+
+def read_csv(path: Path) -> tuple[Pair, ...]:
+    """Read a table that ``write_csv`` made; InputError names the line that does not fit."""
+    return tuple(_of_row(path, row) for row in read_rows(path, PairRow))
+
+
+def _of_row(path: Path, row: PairRow) -> Pair:
+    fields = row.model_dump()
+    fields.update(answer_set=_set(path, row.answer_set), wrong_set=_set(path, row.wrong_set))
+    return Pair(**fields)
+
+
+def _listed(answers: tuple[str, ...] | None) -> str | None:
+    return None if answers is None else json.dumps(answers, ensure_ascii=False)
+
+
+def _set(path: Path, cell: str | None) -> tuple[str, ...] | None:
+    if cell is None:
+        return None
+    try:
+        return _ANSWERS.validate_json(cell)
+    except ValidationError as error:
+        raise InputError(
+            f"{path} has {cell!r} for a set of answers, not a JSON list of texts; correct it."
+        ) from error
 
 
 def write_jsonl(pairs: PairSet, path: Path) -> None:
