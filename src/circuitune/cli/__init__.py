@@ -19,6 +19,7 @@ VERBS = {
     "plan": "Turn edge scores or training data into LoRA ranks.",
     "train": "Fine-tune with LoRA, uniform or by a plan.",
     "sweep": "Do all runs of a study, and judge its claims.",
+    "rerun": "Do one arm of a study's contest again.",
     "report": "Build the report of a run folder again, serve it, or draw its figures.",
     "import": "Read a circuit file of another tool.",
     "export": "Write a circuit, a rank plan or an adapter for another tool.",

@@ -1,9 +1,10 @@
 """From a recipe to its jobs, in an order in which every job comes after its inputs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from circuitune.core.errors import InputError
 from circuitune.experiments.arms import COUNTED, Entry, entries
 from circuitune.experiments.recipe import ContestRecipe, DataRecipe, Recipe
 from circuitune.experiments.specs import (
@@ -61,6 +62,32 @@ class Plan:
             *self.robustness,
             *self.compositions,
         )
+
+    def of_arm(self, arm: str, seeds: Collection[int] = ()) -> tuple[TrainSpec, ...]:
+        """The fine-tunings of one arm of the contest that count, of these seeds or of all.
+
+        Raises:
+            InputError: the arm, or a seed, takes no part.
+        """
+        arms = dict.fromkeys(job.arm for job in self.methods)
+        if arm not in arms:
+            have = f"it has {', '.join(arms)}" if arms else "it has no contest"
+            raise InputError(f"{arm} takes no part in this run; {have}.")
+        own = [job for job in self.methods if job.arm == arm]
+        if odd := set(seeds) - {job.seed for job in own}:
+            known = ", ".join(map(str, dict.fromkeys(job.seed for job in own)))
+            raise InputError(f"Seed {min(odd)} takes no part in this run; it has {known}.")
+        return tuple(job for job in own if not seeds or job.seed in seeds)
+
+    def needed(self, jobs: Sequence[JobSpec]) -> tuple[JobSpec, ...]:
+        """These jobs and all that they depend on, inputs first."""
+        wanted = {folder_name(job) for job in jobs}
+        found: list[JobSpec] = []
+        for job in reversed(self.jobs):
+            if folder_name(job) in wanted:
+                wanted.update(job.inputs.values())
+                found.append(job)
+        return tuple(reversed(found))
 
 
 def plan(recipe: Recipe, model: ModelRef) -> Plan:

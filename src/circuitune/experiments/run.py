@@ -19,7 +19,7 @@ from circuitune.experiments.estimate import Size, memory
 from circuitune.experiments.inputs import Frozen, recall
 from circuitune.experiments.ledger import restore
 from circuitune.experiments.plan import Plan, plan
-from circuitune.experiments.specs import JobSpec, folder_name
+from circuitune.experiments.specs import JobSpec, TrainSpec, folder_name
 from circuitune.experiments.store import STALE, Run, check_destination, create
 from circuitune.experiments.summary import write_summary
 from circuitune.experiments.tables import write_tables
@@ -37,12 +37,13 @@ def conduct(
     *,
     ledger: Path | None = None,
     surveyed: tuple[Plan, Size] | None = None,
+    only: Sequence[TrainSpec] = (),
 ) -> Run | Pending:
     """Have done what is missing of the run; once all is complete, make its tables and summary anew.
 
     Nothing is written before the inputs have been read and checked. ``watch`` is given all jobs and the sizes
     that their time depends on. Jobs in the ``ledger`` count as done. ``surveyed``: what `survey` returned, where it
-    was asked before.
+    was asked before. ``only``: do these jobs, with what they depend on, and make no tables.
 
     Raises:
         InputError: something is wrong with the request or its inputs, or another process is at the same run.
@@ -56,11 +57,13 @@ def conduct(
             warnings.warn(put_aside(run, retired), stacklevel=2)
         if ledger is not None:
             restore(run, jobs.jobs, ledger)
-        with watch(jobs.jobs, size) as observer:
-            pending = engine.run(run, jobs.jobs, memory(size), observer)
+        wanted = jobs.needed(only) if only else jobs.jobs
+        with watch(wanted, size) as observer:
+            pending = engine.run(run, wanted, memory(size), observer)
         if pending is not None:
             return pending
-        conclude(run, jobs)
+        if not only:
+            conclude(run, jobs)
     return run
 
 

@@ -194,7 +194,7 @@ def _critical(run: Run, job: DiscoverSpec, ranks: RankSpec) -> list[CriticalRow]
 
 def methods(run: Run, plan: Plan) -> list[MethodRow]:
     """Every way to allocate rank at its last checkpoint."""
-    return [_method(run, job) for job in plan.methods]
+    return [method_row(run, job) for job in plan.methods]
 
 
 def circuits(run: Run, plan: Plan) -> list[CircuitRow]:
@@ -220,7 +220,8 @@ def circuits(run: Run, plan: Plan) -> list[CircuitRow]:
     return rows
 
 
-def _method(run: Run, job: TrainSpec) -> MethodRow:
+def method_row(run: Run, job: TrainSpec) -> MethodRow:
+    """What one fine-tuning of a contest came to."""
     trained = read_record(run.job(job).folder / TRAINED, TrainedRecord)
     own = [row for row in _accuracy(run, job) if row.split == "test"]
     last = own[-1]
