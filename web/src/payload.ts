@@ -349,6 +349,7 @@ export interface Payload {
   problems: string[];
   tables: Tables;
   counts: Partial<Record<keyof Tables, number>>; // rows in the run's files: of edges the page may hold fewer
+  arms: Record<string, string>; // names for people, of every arm in the table of methods
   recipe: Setting[] | null;
   environment: Setting[] | null;
   pairs: PairsRecord | null;

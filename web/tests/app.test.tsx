@@ -51,7 +51,10 @@ test("findings are shown as they were reached, above their figures", () => {
 
 test("the comparison of methods says how many seeds it has", () => {
   const tables = { ...NO_TABLES, methods: [method({}), method({ arm: "uniform", layers: "" })] };
-  assert.match(renderToString(<App payload={payload({ tables })} />), /placed differently \(1 seed\)/);
+  const arms = { circuitlora: "First arm", uniform: "Second arm" };
+  const html = renderToString(<App payload={payload({ tables, arms })} />);
+  assert.match(html, /placed differently \(1 seed\)/);
+  for (const name of Object.values(arms)) assert.equal(html.split(name).length, 3, name); // drawn, and in the table
 });
 
 test("a single comparison without a null still draws", () => {

@@ -188,6 +188,7 @@ export function payload(part: Partial<Payload>): Payload {
     problems: [],
     tables: NO_TABLES,
     counts: {},
+    arms: {},
     recipe: null,
     environment: null,
     pairs: null,
