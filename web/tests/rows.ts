@@ -26,6 +26,7 @@ export const NO_TABLES: Tables = {
   chance: null,
   verdicts: null,
   edges: null,
+  nodes: null,
   changed: null,
   stability: null,
   layer_frequency: null,

@@ -39,6 +39,7 @@ TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "chance": chance_records.ChanceRow,
     "verdicts": chance_records.VerdictRow,
     "edges": chance_records.EdgeRow,
+    "nodes": chance_records.NodeRow,
     "changed": chance_records.ChangedRow,
     "stability": chance_records.StabilityRow,
     "layer_frequency": chance_records.LayerFrequencyRow,
