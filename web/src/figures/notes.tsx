@@ -60,7 +60,7 @@ export function NodeNotes({ scene }: { scene: Scene }) {
   );
 }
 
-const STRIP = { bars: 112, width: 232, row: 17 };
+const STRIP = { bars: 112, width: 250, row: 17 };
 
 /** How far the node's share of all scores moved, with its interval, above what halves of the pairs and seeds make. */
 function Move({ row }: { row: NodeRow }) {
