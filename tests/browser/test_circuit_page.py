@@ -117,8 +117,14 @@ def test_a_held_node_tells_its_path_its_tests_and_what_it_does(watched: Watched,
     expect(notes).to_contain_text(re.compile(rf"Strongest path input → .*{head}.* → logits \(weakest edge"))
     expect(notes).to_contain_text(re.compile(r"of \d+ tested edges, \d+ differ \(q below 0.05\)"))
     expect(notes.locator("li").first).to_contain_text(re.compile(r"\d\s% → .*\d\s%.*q "))
+    expect(notes).to_contain_text(re.compile("Its change (Not b|B)eyond chance: a synthetic share."))
+    expect(notes.locator(".move rect")).to_have_count(2)  # what halves of the pairs and two seeds give
+    expect(notes.locator(".move")).to_contain_text("two seeds")
     page.mouse.move(5, 5)
     eventually(page, lambda: over.evaluate(PAINTED) > 500)
+    slider(page, "Checkpoint").fill("4")  # the tests are of the first checkpoint against the last
+    expect(notes).not_to_contain_text("Its change")
+    expect(notes).to_contain_text(head)
 
 
 def test_two_checkpoints_are_compared_in_either_order(watched: Watched, report: Path) -> None:

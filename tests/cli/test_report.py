@@ -106,6 +106,16 @@ def test_figures_of_files(files: Path, capsys: pytest.CaptureFixture[str]):
     assert {path.name for path in Path("two").iterdir()} == {"circuit.svg", "layers.svg", "figures.md"}
 
 
+def test_a_caption_says_that_query_key_and_value_are_one_input_only_where_they_are(here: Path):
+    graph = Graph(3, 4, 4, parallel=True)
+    scores = EdgeScores(torch.rand(graph.edge_mask.shape) * graph.edge_mask, graph)
+    for name, saved in (("apart", scores), ("merged", scores.collapse())):
+        saved.save(here / name / "scores.safetensors")
+        assert call(["report", "figures", f"{name}/scores.safetensors", "--format", "svg"]) == 0
+        captions = (here / name / "figures" / "figures.md").read_text()
+        assert ("the query, key and value of a head being one input" in captions) == (name == "merged")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,5 +1,6 @@
 """The change of a tuning against chance, in a finished run: what the tables hold agrees with what they are about."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from circuitune.core.chance_records import (
     FoundRow,
     KindRow,
     LayerFrequencyRow,
+    NodeRow,
     RuleRow,
     SimilarityRow,
     SpeedRow,
@@ -23,17 +25,19 @@ from circuitune.core.chance_records import (
 from circuitune.core.csvio import read_rows
 from circuitune.core.records import ChangeRow, SummaryRecord, TransitionRow, read_record
 from circuitune.dynamics.layers import RULES
-from circuitune.dynamics.measures import weighted_jaccard
+from circuitune.dynamics.measures import node_shares, weighted_jaccard
 from circuitune.experiments.comparisons import Series, between_seeds
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.recipe import Recipe
 from circuitune.experiments.store import Run
+from circuitune.experiments.tables import write_tables
 from experiments import tiny
 
 TABLES = {
     "chance": ChanceRow,
     "verdicts": VerdictRow,
     "edges": EdgeRow,
+    "nodes": NodeRow,
     "changed": ChangedRow,
     "stability": StabilityRow,
     "layer_frequency": LayerFrequencyRow,
@@ -104,6 +108,48 @@ def test_edges_are_those_of_either_circuit_and_their_counts_add_up(finished: tup
         assert changed.tested == sum(row.changed for row in own)
         assert all(row.q < 0.05 and row.in_before != row.in_after for row in own if row.changed)
         assert changed.significant == sum(row.q < 0.05 for row in own)
+
+
+def test_nodes_are_those_of_either_circuit_with_their_share_of_the_saved_maps(
+    finished: tuple[Run, Plan], tables: Path
+):
+    run, jobs = finished
+    ends: list[dict[str, float]] = []
+    for job in jobs.tuning_circuits:
+        folder = run.job(job).folder
+        before, after = (Circuit.load(folder / f"circuits/step-0000{step}.safetensors") for step in (0, 3))
+        own = {row.node: row for row in read_rows(tables / "nodes.csv", NodeRow) if row.seed == job.seed}
+        assert own.keys() == {*before.nodes, *after.nodes} - {"logits"}
+        assert {row.node for row in own.values() if row.in_after} == {*after.nodes} - {"logits"}
+        scores = EdgeScores.load(folder / "scores/step-00003.safetensors")
+        shares = dict(zip(scores.graph.sources, map(float, node_shares(scores)), strict=True))
+        for row in own.values():
+            assert row.share_after == pytest.approx(shares[row.node], rel=1e-4)
+            assert row.change == row.share_after - row.share_before
+            assert row.low is not None
+            assert row.high is not None
+            assert row.low <= row.high
+            assert (row.half_comparisons, row.seed_comparisons) == (6, 1)
+            assert row.halves is not None
+            assert row.changed == (row.q < 0.05 and abs(row.change) > row.halves)
+        ends.append(shares)
+    for row in read_rows(tables / "nodes.csv", NodeRow):
+        assert row.seeds == pytest.approx(abs(ends[1][row.node] - ends[0][row.node]), abs=1e-9)
+        assert "Two seeds, after fine-tuning, differ by at most" in row.sentence
+
+
+def test_analyses_of_an_earlier_version_have_no_nodes_and_all_other_tables(
+    finished: tuple[Run, Plan], tmp_path: Path
+):
+    run, jobs = finished
+    earlier = Run.open(Path(shutil.copytree(run.folder, tmp_path / "run")))
+    former = {path.name: path.read_bytes() for path in (earlier.folder / "tables").iterdir()}
+    for job in jobs.analyses:
+        (earlier.job(job).folder / "nodes.csv").unlink()
+    write_tables(earlier, jobs)
+    now = {path.name: path.read_bytes() for path in (earlier.folder / "tables").iterdir()}
+    del former["nodes.csv"]
+    assert now == former
 
 
 def test_verdicts_are_on_what_can_only_grow_with_change(tables: Path):

@@ -36,7 +36,7 @@ def test_its_report_is_built(saved: Path):
 
 def test_its_tables_scores_circuits_plans_and_pairs_are_read(saved: Path):
     tables = read_tables(saved)
-    assert tables.keys() == TABLES.keys() - {"robustness", "composition"}
+    assert tables.keys() == TABLES.keys() - {"robustness", "composition", "nodes"}
     assert all(rows for name, rows in tables.items() if name != "edges")
     for path in saved.glob("jobs/circuits-*/scores/*.safetensors"):
         scores, circuit = EdgeScores.load(path), Circuit.load(path.parents[1] / "circuits" / path.name)

@@ -74,6 +74,7 @@ def write_chance(tables: Path, graph: Wiring, tunings: Sequence[Tuned]) -> None:
     write_rows(tables / "chance.csv", [*chained(_chance(one) for one in tunings), *seeds], chance.ChanceRow)
     write_rows(tables / "verdicts.csv", list(chained(_verdicts(one) for one in tunings)), chance.VerdictRow)
     write_rows(tables / "edges.csv", list(chained(edges.values())), chance.EdgeRow)
+    write_rows(tables / "nodes.csv", list(chained(_nodes(graph, *way) for way in ways)), chance.NodeRow)
     write_rows(tables / "changed.csv", [_changed(one, edges[one.label]) for one in tunings], chance.ChangedRow)
     write_rows(tables / "stability.csv", list(chained(_stability(one) for one in tunings)), chance.StabilityRow)
     frequencies = list(chained(_frequencies(graph, *way) for way in ways))
@@ -143,6 +144,29 @@ def _edges(graph: Wiring, tuned: Tuned, draw: np.random.Generator) -> list[chanc
                 score_before=float(old[s, d]), score_after=float(new[s, d]),
                 t=None if len(rows) == 3 else float(draw.normal(0, 4)), p=p, q=q,
                 changed=bool(before[s, d] != after[s, d]) and q < 0.05,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _nodes(graph: Wiring, tuned: Tuned, draw: np.random.Generator) -> list[chance.NodeRow]:
+    """Every source that has edges in either circuit; the last of them changed by no more than halves."""
+    before, after = tuned.circuits[0].any(1), tuned.circuits[-1].any(1)
+    old, new = (np.abs(values).sum(1) / np.abs(values).sum() for values in (tuned.scores[0], tuned.scores[-1]))
+    places = np.nonzero(before | after)[0]
+    rows: list[chance.NodeRow] = []
+    for s in places:
+        change, spread = float(new[s] - old[s]), 0.002 + 0.003 * float(draw.random())
+        halves = 2 * abs(change) if s == places[-1] else 0.5 * abs(change)
+        changed = abs(change) > halves
+        rows.append(
+            chance.NodeRow(
+                label=tuned.label, seed=tuned.seed, node=graph.sources[s],
+                in_before=bool(before[s]), in_after=bool(after[s]),
+                share_before=float(old[s]), share_after=float(new[s]),
+                change=change, low=change - spread, high=change + spread, t=3.0, p=0.001, q=0.002,
+                halves=halves, half_comparisons=40, seeds=0.8 * abs(change), seed_comparisons=1, changed=changed,
+                sentence=f"{'Beyond' if changed else 'Not beyond'} chance: a synthetic share.",
             )
         )  # fmt: skip
     return rows

@@ -74,6 +74,17 @@ def test_neither_the_machine_nor_a_place_on_it_is_embedded(run: Path) -> None:
     assert "host" not in environment
 
 
+def test_every_arm_of_the_contest_arrives_with_its_name(run: Path) -> None:
+    path = run / "tables" / "methods.csv"
+    rows = read_rows(path, records.MethodRow)
+    rival = rows[0].model_copy(update={"arm": "modules"})
+    write_rows(path, [*rows, rival], records.MethodRow)
+    arms = page(run)["arms"]
+    assert arms.keys() == {row.arm for row in rows} | {"modules"}
+    assert arms["uniform"] == "Uniform LoRA"
+    assert arms["modules"] == "By module, water-filling"
+
+
 def test_the_findings_are_those_of_the_summary(made: Path) -> None:
     summary = records.read_record(made / "summary.json", records.SummaryRecord)
     assert page(made)["findings"] == summary.findings.model_dump()

@@ -22,6 +22,7 @@ def test_names_and_edges_are_those_of_the_engines_graph(graph: Graph) -> None:
     assert ours.destinations == graph.destinations
     assert list(ours.readable) == graph.edge_mask.sum(0).tolist()
     assert ours.edges == graph.edges
+    assert ours.merged == graph.collapsed
 
 
 def test_the_embedded_models_graph_has_its_known_size() -> None:

@@ -72,7 +72,7 @@ export function App({ payload, silent = false }: AppProps) {
           <CircuitFigure payload={payload} figure={9} />
         </Section>
         <Section id="contest" title="Does it help to place LoRA rank there?" findings={findings.contest}>
-          <MethodsFigure rows={tables.methods} figure={10} />
+          <MethodsFigure rows={tables.methods} arms={payload.arms} figure={10} />
         </Section>
         <Generality tables={tables} findings={findings} />
         <Section id="making" title="How each number was made">

@@ -44,16 +44,6 @@ export function range(values: readonly number[], write: (value: number) => strin
   return low === high ? low : `${low.replace(`${NARROW}%`, "")}\u2013\u2060${high}`;
 }
 
-/** Words for how the arms of the contest are called on the page. */
-export function armName(arm: string): string {
-  const names: Record<string, string> = {
-    circuitlora: "CircuitLoRA",
-    uniform: "Uniform LoRA",
-    random: "Random layers",
-  };
-  return names[arm] ?? arm;
-}
-
 /** Labels of fine-tunings, each once. */
 export function labelsOf(rows: readonly { label: string }[]): string[] {
   return [...new Set(rows.map((row) => row.label))];

@@ -150,6 +150,29 @@ export interface EdgeRow {
   changed: boolean;
 }
 
+/** Shares are of all scores of a map, and leave the node; `halves` and `seeds` bound what chance alone makes. */
+export interface NodeRow {
+  label: string;
+  seed: number;
+  node: string;
+  in_before: boolean;
+  in_after: boolean;
+  share_before: number;
+  share_after: number;
+  change: number;
+  low: number | null;
+  high: number | null;
+  t: number | null;
+  p: number;
+  q: number;
+  halves: number | null;
+  half_comparisons: number;
+  seeds: number | null;
+  seed_comparisons: number;
+  changed: boolean;
+  sentence: string;
+}
+
 export interface StabilityRow {
   label: string;
   seed: number;
@@ -227,6 +250,7 @@ export interface Tables {
   chance: ChanceRow[] | null;
   verdicts: VerdictRow[] | null;
   edges: EdgeRow[] | null;
+  nodes: NodeRow[] | null; // not in runs of 0.1.0
   changed: object[] | null;
   stability: StabilityRow[] | null;
   layer_frequency: LayerFrequencyRow[] | null;
@@ -349,6 +373,7 @@ export interface Payload {
   problems: string[];
   tables: Tables;
   counts: Partial<Record<keyof Tables, number>>; // rows in the run's files: of edges the page may hold fewer
+  arms: Record<string, string>; // names for people, of every arm in the table of methods
   recipe: Setting[] | null;
   environment: Setting[] | null;
   pairs: PairsRecord | null;

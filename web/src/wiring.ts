@@ -12,6 +12,11 @@ export interface GraphNode {
   head: number;
 }
 
+/** Whether heads have one input in place of a query, a key and a value. */
+export function isMerged({ readers }: Pick<Wiring, "readers">): boolean {
+  return readers.every((reader) => reader.letter === "");
+}
+
 /** Where an edge arrives: the nodes that the input feeds (all heads of a group for k and v), and its letter. */
 export interface Reader {
   name: string;

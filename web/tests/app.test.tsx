@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { renderToString } from "preact-render-to-string";
 import { App } from "../src/app.tsx";
+import { CircuitCaption } from "../src/figures/circuit.tsx";
 import { parsePayload } from "../src/payload.ts";
 import { change, method, NO_TABLES, payload, robustness } from "./rows.ts";
 
@@ -51,7 +52,10 @@ test("findings are shown as they were reached, above their figures", () => {
 
 test("the comparison of methods says how many seeds it has", () => {
   const tables = { ...NO_TABLES, methods: [method({}), method({ arm: "uniform", layers: "" })] };
-  assert.match(renderToString(<App payload={payload({ tables })} />), /placed differently \(1 seed\)/);
+  const arms = { circuitlora: "First arm", uniform: "Second arm" };
+  const html = renderToString(<App payload={payload({ tables, arms })} />);
+  assert.match(html, /placed differently \(1 seed\)/);
+  for (const name of Object.values(arms)) assert.equal(html.split(name).length, 3, name); // drawn, and in the table
 });
 
 test("a single comparison without a null still draws", () => {
@@ -82,6 +86,14 @@ test("faithfulness that is nowhere defined gives way to KL, with the reason", ()
   assert.match(html, /KL\(model/);
   assert.match(html, /Undefined for 2 of 2 circuits \(the interval contains 0\)/);
   assert.doesNotMatch(html, /NaN|Infinity/);
+});
+
+test("the caption speaks of query, key and value as what they are in this graph", () => {
+  const caption = (merged: boolean) =>
+    renderToString(<CircuitCaption share={0.05} possible={100} parallel merged={merged} />);
+  assert.match(caption(false), /goes to its query, key or value/);
+  assert.match(caption(true), /The query, key and value of a head are one input here/);
+  assert.doesNotMatch(caption(true), /third/);
 });
 
 test("a payload of another format is refused", () => {

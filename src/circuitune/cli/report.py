@@ -140,4 +140,6 @@ def _cut(found: "Circuit | EdgeScores", path: Path) -> "tuple[Circuit, str]":
 
     circuit = found.top(STUDY_SHARE) if isinstance(found, EdgeScores) else found
     of = f"the strongest {STUDY_SHARE:.0%} of the scores in " if isinstance(found, EdgeScores) else ""
-    return circuit, f"{of}{path.name}, {len(circuit):,} of {circuit.graph.edges:,} edges, {len(circuit.nodes)} nodes"
+    merged = ", the query, key and value of a head being one input" if circuit.graph.collapsed else ""
+    counts = f"{len(circuit):,} of {circuit.graph.edges:,} edges, {len(circuit.nodes)} nodes"
+    return circuit, f"{of}{path.name}, {counts}{merged}"

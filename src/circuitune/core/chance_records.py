@@ -65,6 +65,36 @@ class EdgeRow(Record):
     changed: bool
 
 
+class NodeRow(Record):
+    """nodes.csv: a node in the circuit before, after or both; shares are of all scores of a map, and leave the node.
+
+    ``low`` and ``high`` are a bootstrap interval over pairs of ``change``, after - before; ``t`` is None where
+    nothing varies and something differs; ``q`` is adjusted for all nodes of either circuit. ``halves`` and ``seeds``:
+    what 97.5 % of the comparisons do not exceed between two halves of the pairs of one model, and between two seeds
+    after fine-tuning; None without any. ``changed``: q below 0.05, and by more than the halves.
+    """
+
+    label: str
+    seed: int
+    node: str
+    in_before: bool
+    in_after: bool
+    share_before: float
+    share_after: float
+    change: float
+    low: float | None
+    high: float | None
+    t: float | None
+    p: float
+    q: float
+    halves: float | None
+    half_comparisons: int
+    seeds: float | None
+    seed_comparisons: int
+    changed: bool
+    sentence: str
+
+
 class ChangedRow(Record):
     """changed.csv: how many edges changed, as sets and as tests tell, and how many of them touch a changed node.
 

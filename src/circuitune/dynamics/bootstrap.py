@@ -21,7 +21,7 @@ from circuitune.circuits.selection import prune
 from circuitune.core.errors import InputError
 from circuitune.core.statistics import Interval, Undefined
 from circuitune.dynamics.layers import STUDY_SHARE, critical_layers, layer_importance
-from circuitune.dynamics.measures import MEASURES, overlap, weighted_jaccard
+from circuitune.dynamics.measures import MEASURES, node_shares, overlap, weighted_jaccard
 from circuitune.dynamics.resampling import RESAMPLES, resampled
 
 STABLE = 0.8
@@ -40,6 +40,7 @@ class ChangeIntervals:
     Attributes:
         measures: interval of every measure of `measures.MEASURES`, and of "weighted_jaccard".
         importance: interval of every layer's importance by `rule`.
+        nodes: interval of the change of every source's share of all scores (`measures.node_shares`), after - before.
         rule: of the importance.
         resamples: how many.
         level: of the intervals.
@@ -47,6 +48,7 @@ class ChangeIntervals:
 
     measures: Mapping[str, Measured]
     importance: tuple[Measured, ...]
+    nodes: tuple[Measured, ...]
     rule: str
     resamples: int
     level: float
@@ -83,8 +85,9 @@ def bootstrap_change(
     columns = zip(*rows, strict=True)
     intervals = [percentile(value, column, level) for value, column in zip(estimate, columns, strict=True)]
     names = (*MEASURES, "weighted_jaccard")
-    measures = dict(zip(names, intervals, strict=False))  # the rest are the layers'
-    return ChangeIntervals(measures, tuple(intervals[len(names) :]), rule, resamples, level)
+    measures = dict(zip(names, intervals, strict=False))  # the rest are the layers' and the nodes'
+    others, layers = intervals[len(names) :], before.graph.layers
+    return ChangeIntervals(measures, tuple(others[:layers]), tuple(others[layers:]), rule, resamples, level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +204,9 @@ def percentile(estimate: float | None, drawn: Sequence[float | None], level: flo
 def _measure(before: EdgeScores, after: EdgeScores, size: int | float, rule: str) -> list[float | None]:
     counts = overlap(before.top(size), after.top(size))
     importance = [float(value) for value in layer_importance(before, after, rule)]
-    return [*(measure(counts) for measure in MEASURES.values()), weighted_jaccard(before, after), *importance]
+    nodes = [float(value) for value in node_shares(after) - node_shares(before)]
+    measures = (measure(counts) for measure in MEASURES.values())
+    return [*measures, weighted_jaccard(before, after), *importance, *nodes]
 
 
 def _require_resamples(resamples: int) -> None:

@@ -14,7 +14,7 @@ since where one circuit is hardly determined, splitting the other alone would ca
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ from circuitune.dynamics.edge_tests import EdgeTests, edge_tests
 from circuitune.dynamics.fairness import TAIL, Verdict, node_estimate, verdict
 from circuitune.dynamics.layers import STUDY_SHARE
 from circuitune.dynamics.measures import MEASURES, Overlap, overlap
-from circuitune.dynamics.nulls import Null, between_halves, null
+from circuitune.dynamics.nulls import Null, halves, null
 from circuitune.dynamics.resampling import RESAMPLES, cluster_count, clustered, same_pairs
 from circuitune.dynamics.rewiring import rewired_overlaps
 
@@ -295,7 +295,7 @@ def _chance(
 def split_overlaps(
     before: EdgeScores, after: EdgeScores, size: int | float, *, halvings: int = HALVINGS, seed: int = 0
 ) -> tuple[Overlap, ...]:
-    """The split null: halves of the pairs of the model before and of the one after; none with fewer than 6 pairs.
+    """The split null: the circuits of every two of `split_halves`, compared.
 
     Args:
         before: scores with their examples.
@@ -307,9 +307,21 @@ def split_overlaps(
     Raises:
         InputError: scores without examples, or of fewer than two independent pairs.
     """
-    if min(cluster_count(before), cluster_count(after)) < LEAST_PAIRS:
-        return ()
-    return tuple(one for side in (before, after) for one in between_halves(side, size, halvings, seed=seed))
+    pairs = split_halves(before, after, halvings=halvings, seed=seed)
+    return tuple(overlap(one.top(size), other.top(size)) for one, other in pairs)
+
+
+def split_halves(
+    before: EdgeScores, after: EdgeScores, *, halvings: int = HALVINGS, seed: int = 0
+) -> Iterator[tuple[EdgeScores, EdgeScores]]:
+    """Halves of the pairs of the model before, then of the one after; none with fewer than 6 independent pairs.
+
+    Raises:
+        InputError: scores without examples, or of fewer than two independent pairs.
+    """
+    if min(cluster_count(before), cluster_count(after)) >= LEAST_PAIRS:
+        for side in (before, after):
+            yield from halves(side, halvings, seed=seed)
 
 
 def _made_otherwise(before: EdgeScores, after: EdgeScores) -> list[str]:

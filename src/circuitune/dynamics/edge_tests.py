@@ -133,13 +133,8 @@ def edge_tests(
             ``paired``.
     """
     require_same_graph(before.graph, after.graph)
-    if paired and not same_pairs(before, after):
-        unknown = any(scores.settings.get("pairs_digest") is None for scores in (before, after))
-        raise InputError(
-            f"The two maps are {'not known to be of the same' if unknown else 'of different'} pairs"
-            f"{' (settings hold no pairs_digest)' if unknown else ''}, so their pairs cannot be subtracted one from "
-            "another; attribute both models on the same pairs, or ask for the unpaired test with paired=False."
-        )
+    if paired:
+        require_same_pairs(before, after)
     before, after = clustered([before, after])
     first, second = before.top(size), after.top(size)
     union = (first | second).mask
@@ -148,6 +143,17 @@ def edge_tests(
     q = stats.false_discovery_control(results[2]) if results.size else results[2]
     difference, statistic, p, q = np.stack([*results, q])[:, union[tested].numpy()]
     return EdgeTests(first, second, difference, statistic, p, q, paired, level)
+
+
+def require_same_pairs(before: EdgeScores, after: EdgeScores) -> None:
+    """Raise InputError unless the two maps are known to be of the same pairs."""
+    if not same_pairs(before, after):
+        unknown = any(scores.settings.get("pairs_digest") is None for scores in (before, after))
+        raise InputError(
+            f"The two maps are {'not known to be of the same' if unknown else 'of different'} pairs"
+            f"{' (settings hold no pairs_digest)' if unknown else ''}, so their pairs cannot be subtracted one from "
+            "another; attribute both models on the same pairs, or ask for the unpaired test with paired=False."
+        )
 
 
 @dataclass(frozen=True)
@@ -246,17 +252,16 @@ def _t_tests(before: EdgeScores, after: EdgeScores, edges: Bool[Tensor, "S R"], 
     for start in range(0, len(places), size):
         mask = torch.zeros_like(edges)
         mask.view(-1)[places[start : start + size]] = True
-        old, new = _per_cluster(before, mask), _per_cluster(after, mask)
-        parts.append(_paired(old, new) if paired else _welch(old, new))
+        old, new = (per_cluster(scores, unit_examples(scores, mask)) for scores in (before, after))
+        parts.append(paired_test(old, new) if paired else _welch(old, new))
     return np.concatenate(parts, axis=1)
 
 
-def _per_cluster(scores: EdgeScores, edges: Bool[Tensor, "S R"]) -> Floats:
-    """Unit scores of clusters of pairs [clusters, edges], with the mean of those of pairs.
+def per_cluster(scores: EdgeScores, values: Float[Tensor, "n U"]) -> Floats:
+    """Values of single pairs, float64 [n, U] -> of clusters of pairs [clusters, U], with the same mean.
 
     A cluster's deviation from the mean counts by its share of the pairs; where all are of one size it is its mean.
     """
-    values = unit_examples(scores, edges)
     if scores.groups is None:
         return values.numpy()
     own, count, mean = clusters(scores), cluster_count(scores), values.mean(0)
@@ -264,8 +269,8 @@ def _per_cluster(scores: EdgeScores, edges: Bool[Tensor, "S R"]) -> Floats:
     return (mean + sums * (count / len(values))).numpy()
 
 
-def _paired(before: Floats, after: Floats) -> Floats:
-    """Student's test of after - before over rows: difference, t, p, stacked [3, edges]."""
+def paired_test(before: Floats, after: Floats) -> Floats:
+    """Student's test of after - before over rows: difference, t, p, stacked [3, columns]."""
     difference = after - before
     n = len(difference)
     return _student(difference.mean(0), difference.var(0, ddof=1) / n, np.float64(n - 1))

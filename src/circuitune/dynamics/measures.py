@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from scipy import stats
 from torch import Tensor
 
@@ -96,6 +96,11 @@ def weighted_jaccard(before: EdgeScores, after: EdgeScores) -> float:
     shared = _shared_mass(before, after)
     whole = float(unit(before).abs().sum() + unit(after).abs().sum()) - shared
     return min(1.0, shared / whole) if whole else 1.0  # rounding can pass 1 for equal maps
+
+
+def node_shares(scores: EdgeScores) -> Float[Tensor, " S"]:
+    """Share of all scores that leaves each source: sum of |score| of its edges over that of all, float64."""
+    return unit(scores).abs().sum(1)
 
 
 def rank_correlation(

@@ -8,7 +8,7 @@ to after says something only in so far as it is larger. `Null` puts every kind o
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
@@ -113,12 +113,23 @@ def disjoint_splits(scores: EdgeScores, parts: int, *, seed: int = 0) -> tuple[E
     )
 
 
+def halves(scores: EdgeScores, draws: int = 20, *, seed: int = 0) -> Iterator[tuple[EdgeScores, EdgeScores]]:
+    """Halve the pairs at random `draws` times; one halving is held at a time.
+
+    Halves are as near as disjoint parts come to the whole, so a null of them is the least noisy that splits give.
+
+    Raises:
+        InputError: scores without examples, or of fewer than two clusters of pairs.
+    """
+    for draw in range(draws):
+        one, other = disjoint_splits(scores, 2, seed=derived_seed(seed, "halves", draw))
+        yield one, other
+
+
 def between_halves(
     scores: EdgeScores, size: int | float = STUDY_SHARE, draws: int = 20, *, seed: int = 0
 ) -> tuple[Overlap, ...]:
-    """Halve the pairs at random `draws` times and compare the circuits of the two halves.
-
-    Halves are as near as disjoint parts come to the whole, so this null is the least noisy that splits give.
+    """Compare the circuits of the two halves of the pairs, of `draws` halvings (`halves`).
 
     Args:
         scores: with their examples.
@@ -129,8 +140,7 @@ def between_halves(
     Raises:
         InputError: scores without examples, or of fewer than two clusters of pairs.
     """
-    halvings = (disjoint_splits(scores, 2, seed=derived_seed(seed, "halves", draw)) for draw in range(draws))
-    return tuple(overlap(one.top(size), other.top(size)) for one, other in halvings)
+    return tuple(overlap(one.top(size), other.top(size)) for one, other in halves(scores, draws, seed=seed))
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ with the examples kept, instead of being written by every job that finds circuit
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from circuitune.circuits.faithfulness import evaluate
@@ -20,6 +21,7 @@ from circuitune.core.chance_records import (
     ChangedRow,
     EdgeRow,
     LayerFrequencyRow,
+    NodeRow,
     StabilityRow,
     TunedCausalRow,
     TunedRoleRow,
@@ -31,14 +33,15 @@ from circuitune.core.mechanism_records import CausalRow
 from circuitune.core.records import PairsRecord, read_record
 from circuitune.core.seeding import derived_seed
 from circuitune.core.statistics import Interval, Undefined
-from circuitune.dynamics.bootstrap import bootstrap_change, circuit_stability, layer_stability
+from circuitune.dynamics.bootstrap import Measured, bootstrap_change, circuit_stability, layer_stability
 from circuitune.dynamics.causal import causal_check
 from circuitune.dynamics.change import compare
-from circuitune.dynamics.comparison import QUESTIONS, judged, split_overlaps
+from circuitune.dynamics.comparison import QUESTIONS, judged, split_halves
 from circuitune.dynamics.edge_tests import EdgeTests, edge_tests
 from circuitune.dynamics.fairness import node_estimate
 from circuitune.dynamics.layers import unit
-from circuitune.dynamics.measures import MEASURES, Overlap, overlap
+from circuitune.dynamics.measures import MEASURES, Overlap, node_shares, overlap
+from circuitune.dynamics.nodes import NodeChange, node_changes
 from circuitune.dynamics.nulls import Null, NullKind, between, null
 from circuitune.dynamics.resampling import cluster_count
 from circuitune.dynamics.rewiring import random_overlaps, rewired_overlaps
@@ -107,15 +110,12 @@ def _random_models(
 def _chance(
     job: JobFolder, spec: AnalyseSpec, before: EdgeScores, after: EdgeScores, random_models: Sequence[EdgeScores]
 ) -> None:
-    """chance.csv and verdicts.csv."""
+    """chance.csv, verdicts.csv and nodes.csv, all of the same resamples and halves of the pairs."""
     label, how = row_label(spec), spec.analysis
     size = spec.discovery.share
-    if _independent(before) >= 2:
-        intervals = bootstrap_change(before, after, size=size, resamples=how.resamples, seed=spec.seed).measures
-    else:
-        intervals = dict.fromkeys((*MEASURES, "weighted_jaccard"), DEPENDENT)
+    intervals, halves, nodes = _over_pairs(spec, before, after)
     counts = overlap(before.top(size), after.top(size))
-    nulls = _nulls(spec, before, after, random_models)
+    nulls = _nulls(spec, before, after, random_models, halves)
     rows = [_interval_row(spec, label, measure, intervals[measure], how.resamples) for measure in intervals]
     verdicts: list[VerdictRow] = []
     for measure in MEASURES:
@@ -130,18 +130,39 @@ def _chance(
             )
     write_rows(job.folder / "chance.csv", rows, ChanceRow)
     write_rows(job.folder / "verdicts.csv", verdicts, VerdictRow)
+    write_rows(job.folder / "nodes.csv", [_node_row(spec, node) for node in nodes], NodeRow)
+
+
+def _over_pairs(
+    spec: AnalyseSpec, before: EdgeScores, after: EdgeScores
+) -> tuple[Mapping[str, Measured], Sequence[Overlap], Sequence[NodeChange]]:
+    """What chance between pairs makes: the interval of every measure, halves compared, and the change of nodes."""
+    if _independent(before) < 2:
+        return dict.fromkeys((*MEASURES, "weighted_jaccard"), DEPENDENT), (), ()
+    how, size = spec.analysis, spec.discovery.share
+    found = bootstrap_change(before, after, size=size, resamples=how.resamples, seed=spec.seed)
+    halves: list[Overlap] = []
+    moved: list[Tensor] = []
+    for one, other in split_halves(before, after, halvings=how.halvings, seed=spec.seed):
+        halves.append(overlap(one.top(size), other.top(size)))
+        moved.append(node_shares(other) - node_shares(one))
+    nodes = node_changes(before, after, size, intervals=found.nodes, halves=moved)
+    return found.measures, halves, nodes
 
 
 def _nulls(
-    spec: AnalyseSpec, before: EdgeScores, after: EdgeScores, random_models: Sequence[EdgeScores]
+    spec: AnalyseSpec,
+    before: EdgeScores,
+    after: EdgeScores,
+    random_models: Sequence[EdgeScores],
+    halves: Sequence[Overlap],
 ) -> dict[NullKind, tuple[Overlap, ...]]:
     """What two circuits differ in where nothing was learnt between them."""
     how, share = spec.analysis, spec.discovery.share
     old, new = before.top(share), after.top(share)
     nulls: dict[NullKind, tuple[Overlap, ...]] = {}
-    known = _independent(before) > 1
-    if known and (halves := split_overlaps(before, after, share, halvings=how.halvings, seed=spec.seed)):
-        nulls["split"] = halves
+    if halves:
+        nulls["split"] = tuple(halves)
     nulls["random-init"] = between(random_models, share)
     nulls["rewired"] = rewired_overlaps(old, new, how.rewirings, seed=spec.seed)
     nulls["random"] = random_overlaps(old, new, how.rewirings, seed=spec.seed)
@@ -192,7 +213,33 @@ def null_row(label: str, seed: int, values: Null) -> ChanceRow:
     )
 
 
-# ---- single edges ----
+# ---- single nodes and edges ----
+
+
+def _node_row(spec: AnalyseSpec, found: NodeChange) -> NodeRow:
+    """A row of nodes.csv; what two seeds differ by is known once there are several (`tables`)."""
+    interval = found.interval if isinstance(found.interval, Interval) else None
+    return NodeRow(
+        label=row_label(spec),
+        seed=spec.seed,
+        node=found.node,
+        in_before=found.in_before,
+        in_after=found.in_after,
+        share_before=found.before,
+        share_after=found.after,
+        change=found.after - found.before,
+        low=interval and interval.low,
+        high=interval and interval.high,
+        t=found.statistic if np.isfinite(found.statistic) else None,
+        p=found.p,
+        q=found.q,
+        halves=found.halves,
+        half_comparisons=found.comparisons,
+        seeds=None,
+        seed_comparisons=0,
+        changed=found.changed,
+        sentence=found.sentence,
+    )
 
 
 def _edges(job: JobFolder, spec: AnalyseSpec, before: EdgeScores, after: EdgeScores) -> None:

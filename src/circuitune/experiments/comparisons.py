@@ -5,7 +5,16 @@ from itertools import combinations
 from typing import Literal, NamedTuple
 
 from circuitune.circuits.scores import EdgeScores
-from circuitune.core.chance_records import ChanceRow, Form, FoundRow, KindRow, RuleRow, SimilarityRow, SpeedRow
+from circuitune.core.chance_records import (
+    ChanceRow,
+    Form,
+    FoundRow,
+    KindRow,
+    NodeRow,
+    RuleRow,
+    SimilarityRow,
+    SpeedRow,
+)
 from circuitune.core.records import Kind
 from circuitune.dynamics.agreement import agreement, found_at, importances
 from circuitune.dynamics.layers import critical_layers, layer_importance
@@ -14,11 +23,13 @@ from circuitune.dynamics.measures import (
     both_forms,
     kind_changes,
     mass_change,
+    node_shares,
     overlap,
     rank_correlation,
     top_overlap,
     weighted_jaccard,
 )
+from circuitune.dynamics.nodes import difference_bounds
 from circuitune.dynamics.nulls import null
 from circuitune.dynamics.series import Spacing, TransitionRate, schedule, transition_rates
 from circuitune.experiments.analysis import null_row
@@ -204,3 +215,22 @@ def between_seeds(series: Sequence[Series], share: float) -> list[ChanceRow]:
     seeds = sorted(one.seed for one in series)
     label = f"seeds {' '.join(map(str, seeds))}"
     return [null_row(label, seeds[0], null("seed", overlaps, measure)) for measure in MEASURES]
+
+
+def nodes(rows: Sequence[NodeRow], series: Sequence[Series]) -> list[NodeRow]:
+    """Rows of nodes.csv with what a node's share differs by between the ends of two fine-tunings."""
+    ends = [node_shares(one.scores[-1]) for one in series]  # one map at a time is held
+    differences = [second - first for first, second in combinations(ends, 2)]
+    bounds = difference_bounds(differences)
+    if not rows or bounds is None:
+        return list(rows)
+    known = dict(zip(series[0].scores[0].graph.sources, map(float, bounds), strict=True))
+    return [_beside_seeds(row, known[row.node], len(differences)) for row in rows]
+
+
+def _beside_seeds(row: NodeRow, bound: float, comparisons: int) -> NodeRow:
+    most = f"in 97.5 % of {comparisons} comparisons" if comparisons > 1 else "in the one comparison there is"
+    said = f"Two seeds, after fine-tuning, differ by at most {100 * bound:.2g} points {most}."
+    return row.model_copy(
+        update={"seeds": bound, "seed_comparisons": comparisons, "sentence": f"{row.sentence} {said}"}
+    )

@@ -6,8 +6,9 @@ A sentence is computed from rows alone, so that a run whose change is no larger 
 from collections.abc import Sequence
 from math import hypot
 from statistics import fmean
-from typing import Literal, cast
+from typing import Literal
 
+from circuitune.core.arms import TITLES
 from circuitune.core.records import (
     AccuracyRow,
     ChangeRow,
@@ -18,7 +19,6 @@ from circuitune.core.records import (
     MethodRow,
 )
 from circuitune.core.statistics import Interval, t_interval
-from circuitune.experiments.specs import TITLES, Arm
 
 ENOUGH_SEEDS = 8
 """From here on seeds can carry a test (design, section 6)."""
@@ -289,7 +289,7 @@ def rivals(rows: Sequence[MethodRow]) -> str | None:
         gaps = _gaps(_arm(rows, arm), uniform)
         interval = t_interval(gaps)
         span = f" ({_points(interval.low, interval.high)})" if isinstance(interval, Interval) else ""
-        said.append((fmean(gaps), f"{TITLES[cast(Arm, arm)]} {100 * fmean(gaps):+.1f}{span}"))
+        said.append((fmean(gaps), f"{TITLES[arm]} {100 * fmean(gaps):+.1f}{span}"))
     if not said:
         return None
     ordered = "; ".join(text for _, text in sorted(said, key=lambda item: -item[0]))

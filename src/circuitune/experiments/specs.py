@@ -5,11 +5,12 @@ host. Inputs are named by folder, so their hashes are part of the spec and a cha
 every job below it a new folder.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from circuitune.core.arms import TITLES
 from circuitune.core.manifest import digest
 from circuitune.core.records import Record
 from circuitune.experiments.recipe import (
@@ -226,36 +227,6 @@ def folder_name(spec: JobSpec) -> str:
     unset = {name for name in LATER if name in fields and getattr(spec, name) == fields[name].default}
     said["model"] = spec.model.model_dump(mode="json", exclude_defaults=True)
     return f"{spec.label}-{digest({name: value for name, value in said.items() if name not in unset})[:12]}"
-
-
-TITLES: Mapping[Arm, str] = {
-    "tune": "tuning",
-    "phase1": "phase 1",
-    "circuitlora": "CircuitLoRA",
-    "uniform": "uniform LoRA",
-    "random": "random layers",
-    "compute": "uniform LoRA, equal compute",
-    "base": "base circuit alone",
-    "after": "circuit after alone",
-    "bottom": "least important layers",
-    "first": "first layers",
-    "gradient": "gradient probe",
-    "weights": "weight change",
-    "mlp": "MLPs only",
-    "modules": "by module, water-filling",
-    "warm": "CircuitLoRA, warm start",
-    "faster": "CircuitLoRA, critical layers faster",
-    "adalora": "AdaLoRA",
-    "eva": "EVA",
-    "truncated": "wide LoRA, truncated",
-    "full": "full fine-tuning",
-    "union": "union of the parts' circuits",
-    "transfer": "another task's layers",
-    "alphas": "even ranks, planned alphas",
-    "base_modules": "base circuit by module, water-filling",
-    "data": "plan from training data",
-}
-"""Names of arms for people."""
 
 
 def by_folder(specs: Iterable[JobSpec]) -> dict[str, JobSpec]:

@@ -96,6 +96,7 @@ def write_finer(run: Run, plan: Plan) -> None:
     nulls = comparisons.between_seeds(series, share)
     rows = _joined(run, plan, "chance", chance.ChanceRow)
     write_rows(tables / "chance.csv", [*rows, *nulls], chance.ChanceRow)
+    _write_asked(tables / "nodes.csv", comparisons.nodes(_nodes(run, plan), series), chance.NodeRow)
 
 
 def write_analyses(run: Run, plan: Plan) -> None:
@@ -113,6 +114,12 @@ def write_generality(run: Run, plan: Plan) -> None:
     )
     for jobs, name, model in tables:
         _write_asked(run.folder / "tables" / f"{name}.csv", _rows(run, jobs, name, model), model)
+
+
+def _nodes(run: Run, plan: Plan) -> list[chance.NodeRow]:
+    """Rows of nodes.csv; analyses of earlier versions have none."""
+    jobs = [job for job in plan.analyses if (run.job(job).folder / "nodes.csv").is_file()]
+    return _rows(run, jobs, "nodes", chance.NodeRow)
 
 
 def _joined(run: Run, plan: Plan, name: str, model: type[R]) -> list[R]:

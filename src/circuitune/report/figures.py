@@ -147,11 +147,12 @@ def _circuit(run: Path, rows: Sequence[CircuitRow]) -> Plate | str:
         )
     else:
         which = "Edges are wider the larger their share of the map's total absolute score."
+    merged = " The query, key and value of a head are one input." if wiring.merged else ""
     caption = (
         f"The circuit of {before.label} before ({before.edges:,} edges, {before.nodes} nodes) and after fine-tuning "
         f"({after.edges:,} edges, {after.nodes} nodes) of {wiring.edges:,} possible edges, layers from bottom to "
-        f"top; one of {plates.plural(tunings, 'fine-tuning')}. Shades count all edges of a node. {which} Grey: in "
-        "both circuits; orange, dashed: removed; blue: added."
+        f"top; one of {plates.plural(tunings, 'fine-tuning')}. Shades count all edges of a node. {which}{merged} "
+        "Grey: in both circuits; orange, dashed: removed; blue: added."
     )
     return Plate("The circuit before and after fine-tuning", drawn, caption)
 

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 from pydantic import BaseModel
 
 from circuitune.core import chance_records, records
+from circuitune.core.arms import arm_name
 from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
 from circuitune.core.formats import require_readable
@@ -38,6 +39,7 @@ TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "chance": chance_records.ChanceRow,
     "verdicts": chance_records.VerdictRow,
     "edges": chance_records.EdgeRow,
+    "nodes": chance_records.NodeRow,
     "changed": chance_records.ChangedRow,
     "stability": chance_records.StabilityRow,
     "layer_frequency": chance_records.LayerFrequencyRow,
@@ -125,6 +127,7 @@ def describe(
         "problems": _shortly(problems),
         "tables": {name: _columns(name, rows.get(name)) for name in TABLES},
         "counts": counts,
+        "arms": {row.arm: arm_name(row.arm) for row in cast(Sequence[records.MethodRow], rows.get("methods", []))},
         "recipe": _optional(run / "recipe.yaml", _settings),
         "environment": _optional(run / "environment.json", _settings),
         "pairs": _pairs(run),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final, Protocol, TypeVar
 
+from circuitune.core.arms import arm_name
 from circuitune.core.chance_records import ChanceRow, RobustnessRow, SimilarityRow, TunedTopOverlapRow
 from circuitune.core.records import FaithfulnessRow, Kind, LayerRow, MethodRow, TransitionRow
 from circuitune.core.statistics import Interval, t_interval
@@ -311,9 +312,6 @@ def _mean_and_range(values: Sequence[float | None]) -> str:
     return f"{mean} %" if low == high else f"{mean} % ({low}\N{EN DASH}{high})"
 
 
-_ARMS: Final = {"circuitlora": "CircuitLoRA", "uniform": "Uniform LoRA", "random": "Random layers"}
-
-
 def methods(rows: Sequence[MethodRow]) -> Plate | str:
     """The contest: of one seed a row per arm and draw, of several one per arm."""
     if not rows:
@@ -326,7 +324,7 @@ def methods(rows: Sequence[MethodRow]) -> Plate | str:
     else:
         caption = (
             f"{test}, means over {plural(len(seeds), 'seed')} with Student's 95 % intervals over seeds (draws of "
-            "a seed are averaged first); the difference from Uniform LoRA is paired by seed."
+            "a seed are averaged first); the difference from uniform LoRA is paired by seed."
         )
     return Plate("The same number of parameters, placed differently", table(content), caption, content)
 
@@ -335,7 +333,7 @@ def _one_seed(rows: Sequence[MethodRow]) -> Table:
     header = ["method", "high-rank\nlayers", "rank", "high\nrank", "parameters", "accuracy", "95 % interval"]
     lines = [
         [
-            f"{_arm(row.arm)}, draw {row.draw}" if row.arm == "random" else _arm(row.arm),
+            f"{arm_name(row.arm)}, draw {row.draw}" if row.arm == "random" else arm_name(row.arm),
             ", ".join(row.layers.split()) or "none",
             str(row.rank),
             str(row.critical_rank) if row.layers else "",
@@ -357,7 +355,7 @@ def _several_seeds(rows: Sequence[MethodRow]) -> Table:
     for arm, values in arms.items():
         parameters = sorted({row.parameters for row in rows if row.arm == arm})
         count = f"{parameters[0]:,}" if len(parameters) == 1 else f"{parameters[0]:,}\N{EN DASH}{parameters[-1]:,}"
-        cells = [_arm(arm), str(len(values)), count, *_mean_and_interval(list(values.values()))]
+        cells = [arm_name(arm), str(len(values)), count, *_mean_and_interval(list(values.values()))]
         if uniform:
             paired = [value - uniform[seed] for seed, value in values.items() if seed in uniform]
             cells += ["", ""] if arm == "uniform" else _mean_and_interval(paired, signed=True)
@@ -382,10 +380,6 @@ def _mean_and_interval(values: Sequence[float], signed: bool = False) -> list[st
         return [mean, "none"]
     join = " to " if signed else "\N{EN DASH}"
     return [mean, join.join(format(100 * end, kind).replace("-", MINUS) for end in (found.low, found.high))]
-
-
-def _arm(arm: str) -> str:
-    return _ARMS.get(arm, arm)
 
 
 def verdicts(tasks: Sequence[TaskEffectRow], claims: Sequence[ClaimRow]) -> Plate | str:

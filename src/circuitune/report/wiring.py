@@ -34,6 +34,11 @@ class Wiring:
         """Number of possible edges."""
         return sum(self.readable)
 
+    @property
+    def merged(self) -> bool:
+        """Whether a head has one input in place of a query, a key and a value."""
+        return not any("<" in name for name in self.destinations)
+
 
 def wiring(layers: int, heads: int, kv_heads: int, parallel: bool, collapsed: bool = False) -> Wiring:
     """Names and edges of a model of this shape."""

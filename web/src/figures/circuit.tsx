@@ -7,6 +7,7 @@ import { STATUSES } from "../drawing.ts";
 import { count, percent, plural } from "../format.ts";
 import type { CircuitEntry, GraphRecord, Payload } from "../payload.ts";
 import { isView } from "../state.ts";
+import { isMerged } from "../wiring.ts";
 import { chosenEdges, Controls, EdgeChoices } from "./controls.tsx";
 import { Drawing, type DrawnPart } from "./drawn.tsx";
 import { Find } from "./find.tsx";
@@ -53,6 +54,7 @@ function Explorer({ payload, graph, figure }: ExplorerProps) {
           share={comparison.to.share}
           possible={wiring.edgeSource.length}
           parallel={wiring.parallel}
+          merged={isMerged(wiring)}
         />
       }
     >
@@ -133,28 +135,30 @@ function sides(words: Words, from: CircuitEntry, to: CircuitEntry): [DrawnPart, 
   ];
 }
 
-function CircuitCaption({
-  share,
-  possible,
-  parallel,
-}: {
+interface CaptionProps {
   share: number;
   possible: number;
   parallel: boolean;
-}) {
+  merged: boolean; // the graph has no query, key and value apart
+}
+
+/** How to read the drawing and the map. */
+export function CircuitCaption({ share, possible, parallel, merged }: CaptionProps) {
   return (
     <>
       Layers from the input (bottom) to the logits (top): attention heads by their number, the MLP at the
       right
       {parallel ? "" : ", above the heads that feed it"}. The circuit is the strongest {percent(share, 0)} of{" "}
-      {count(possible)} possible edges, less those on no path from input to logits. An edge that enters a head
-      at its left, middle or right third goes to its query, key or value. Heavier lines are stronger: an
-      edge's share of all absolute scores of its map, in the circuit where it is larger (raw scores grow in
-      training and would hide the start). Point at a node, or move between nodes with the arrow keys: the dark
-      line is the path through it, from input to logits, whose weakest edge is strongest. Click or Enter holds
-      the node. The heat map has every possible edge, in the circuits or not: a row for each source, a column
-      for each input that it can feed. The address of this page keeps what you choose, so a link leads back to
-      it.
+      {count(possible)} possible edges, less those on no path from input to logits.{" "}
+      {merged
+        ? "The query, key and value of a head are one input here."
+        : "An edge that enters a head at its left, middle or right third goes to its query, key or value."}{" "}
+      Heavier lines are stronger: an edge's share of all absolute scores of its map, in the circuit where it
+      is larger (raw scores grow in training and would hide the start). Point at a node, or move between nodes
+      with the arrow keys: the dark line is the path through it, from input to logits, whose weakest edge is
+      strongest. Click or Enter holds the node. The heat map has every possible edge, in the circuits or not:
+      a row for each source, a column for each input that it can feed. The address of this page keeps what you
+      choose, so a link leads back to it.
     </>
   );
 }

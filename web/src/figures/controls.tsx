@@ -6,7 +6,7 @@ import { count, percent } from "../format.ts";
 import type { AccuracyRow, CircuitEntry } from "../payload.ts";
 import { fromLog, stopOf, stopsFor, stopValue, toLog } from "../scales.ts";
 import type { Into, PageState, View } from "../state.ts";
-import type { Wiring } from "../wiring.ts";
+import { isMerged, type Wiring } from "../wiring.ts";
 import { Curve } from "./curve.tsx";
 import type { Scene } from "./scene.ts";
 
@@ -24,6 +24,8 @@ const INTOS: Record<Into, string> = {
   mlp: "MLPs",
   logits: "the logits",
 };
+
+const MERGED_INTOS = { all: INTOS.all, mlp: INTOS.mlp, logits: INTOS.logits };
 
 interface OneOfProps {
   title: string;
@@ -49,7 +51,7 @@ export function OneOf({ title, names, chosen, choose }: OneOfProps) {
 
 interface NamedProps<Value extends string> {
   title: string;
-  names: Record<Value, string>;
+  names: Partial<Record<Value, string>>;
   chosen: Value;
   choose: (value: Value) => void;
 }
@@ -60,8 +62,8 @@ export function Named<Value extends string>({ title, names, chosen, choose }: Na
   return (
     <OneOf
       title={title}
-      names={values.map((value) => names[value])}
-      chosen={names[chosen]}
+      names={values.map((value) => names[value]!)}
+      chosen={names[chosen] ?? names[values[0]!]!}
       choose={(name) => choose(values.find((value) => names[value] === name)!)}
     />
   );
@@ -201,7 +203,7 @@ export function chosenEdges(
 
 /** How many edges, how strong, into what: of the drawings, not of the heat map. */
 export function EdgeChoices({ scene, drawn, total }: { scene: Scene; drawn: number; total: number }) {
-  const { edges, state, change } = scene;
+  const { wiring, edges, state, change } = scene;
   const [strongest, weakest] = [edges[0]?.strength ?? 1, edges.at(-1)?.strength ?? 1];
   const stops = stopsFor(total);
   return (
@@ -231,7 +233,12 @@ export function EdgeChoices({ scene, drawn, total }: { scene: Scene; drawn: numb
         words={state.least > 0 ? `${state.least} percent of all scores` : "none"}
         choose={(stop) => change({ least: fromLog(stop, weakest, strongest) })}
       />
-      <Named title="Edges into" names={INTOS} chosen={state.into} choose={(into) => change({ into })} />
+      <Named
+        title="Edges into"
+        names={isMerged(wiring) ? MERGED_INTOS : INTOS}
+        chosen={state.into}
+        choose={(into) => change({ into })}
+      />
     </div>
   );
 }

@@ -1,14 +1,19 @@
 // The contest: ways to spend the same number of LoRA parameters.
 
 import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../chart.tsx";
-import { armName, count, list, number, percent, plural } from "../format.ts";
-import type { MethodRow } from "../payload.ts";
+import { count, list, number, percent, plural } from "../format.ts";
+import type { MethodRow, Payload } from "../payload.ts";
 
 const TOP = 6;
 const NARROW = 600; // below it, what a method is takes a line of its own
 
+interface MethodsProps extends Pick<Payload, "arms"> {
+  rows: MethodRow[] | null;
+  figure: number;
+}
+
 /** One row per arm and draw: a dot per seed with its interval. */
-export function MethodsFigure({ rows, figure }: { rows: MethodRow[] | null; figure: number }) {
+export function MethodsFigure({ rows, arms, figure }: MethodsProps) {
   if (!rows?.length) return <Missing id="methods" what="The comparison of methods" table="methods" />;
   return (
     <Figure
@@ -35,7 +40,7 @@ export function MethodsFigure({ rows, figure }: { rows: MethodRow[] | null; figu
             "Loss",
           ]}
           rows={rows.map((row) => [
-            armName(row.arm),
+            arms[row.arm]!,
             row.draw,
             row.seed,
             row.layers || "none",
@@ -52,12 +57,12 @@ export function MethodsFigure({ rows, figure }: { rows: MethodRow[] | null; figu
         />
       }
     >
-      <Dots rows={rows} />
+      <Dots rows={rows} arms={arms} />
     </Figure>
   );
 }
 
-function Dots({ rows }: { rows: MethodRow[] }) {
+function Dots({ rows, arms }: { rows: MethodRow[] } & Pick<Payload, "arms">) {
   const [ref, width] = useWidth<HTMLDivElement>(640);
   const groups = [...new Map(rows.map((row) => [`${row.arm} ${row.draw}`, row])).keys()].map((key) =>
     rows.filter((row) => `${row.arm} ${row.draw}` === key),
@@ -95,6 +100,7 @@ function Dots({ rows }: { rows: MethodRow[] }) {
           <Method
             key={`${group[0]!.arm} ${group[0]!.draw}`}
             rows={group}
+            name={arms[group[0]!.arm]!}
             x={x}
             y={TOP + rowHeight * i}
             narrow={width < NARROW}
@@ -115,19 +121,20 @@ export function placement(row: MethodRow): string {
 
 interface MethodProps {
   rows: MethodRow[];
+  name: string;
   x: Scale;
   y: number;
   narrow: boolean;
 }
 
-function Method({ rows, x, y, narrow }: MethodProps) {
+function Method({ rows, name, x, y, narrow }: MethodProps) {
   const row = rows[0]!;
   const line = y + (narrow ? 50 : 34);
   return (
     <g class={row.arm === "circuitlora" ? "method ours" : "method"}>
       <text x={8} y={y + 14}>
         <tspan class="strong">
-          {armName(row.arm)}
+          {name}
           {row.arm === "random" ? `, draw ${row.draw}` : ""}
         </tspan>
         <tspan class="quiet" {...(narrow ? { x: 8, dy: 17 } : { dx: 8 })}>

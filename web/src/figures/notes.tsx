@@ -1,9 +1,11 @@
 // What the node under the pointer is wired to, how that changed, and what the node does.
 
+import { linear } from "../chart.tsx";
 import { type DrawnEdge, type Status, STATUSES } from "../drawing.ts";
 import { useFocused } from "../focus.ts";
 import { count, number, percent, plural } from "../format.ts";
 import type { Path } from "../paths.ts";
+import type { NodeRow } from "../payload.ts";
 import { describeNode, type Wiring } from "../wiring.ts";
 import { inWords } from "./drawn.tsx";
 import { type Scene, testKey } from "./scene.ts";
@@ -14,7 +16,7 @@ const GLYPHS: Record<Status, string> = { kept: "\u00b7", added: "+", removed: "\
 
 /** All of one node in the two circuits, the strongest edges named. */
 export function NodeNotes({ scene }: { scene: Scene }) {
-  const { wiring, own, pair, focus, statuses, words, roles } = scene;
+  const { wiring, own, pair, focus, statuses, words, moves, roles } = scene;
   const node = useFocused(focus);
   if (node === null || !pair) {
     const nodes = (status: Status) => statuses.filter((one) => one === status).length;
@@ -30,6 +32,7 @@ export function NodeNotes({ scene }: { scene: Scene }) {
   }
   const named = wiring.nodes[node]!;
   const { into, out } = own[node]!;
+  const move = moves.get(named.name);
   const role = roles.get(named.name);
   return (
     <aside class="notes" aria-live="polite" aria-label="The node pointed at">
@@ -37,6 +40,7 @@ export function NodeNotes({ scene }: { scene: Scene }) {
       <p>
         {describeNode(named)}: {inWords(words, statuses[node])}.
       </p>
+      {move && <Move row={move} />}
       {role && (
         <p>
           <b>What it does</b> {role.sentence}
@@ -53,6 +57,45 @@ export function NodeNotes({ scene }: { scene: Scene }) {
       />
       <EdgeList title="Out" edges={out} name={(edge) => wiring.readers[edge.reader]!.name} scene={scene} />
     </aside>
+  );
+}
+
+const STRIP = { bars: 112, width: 250, row: 17 };
+
+/** How far the node's share of all scores moved, with its interval, above what halves of the pairs and seeds make. */
+function Move({ row }: { row: NodeRow }) {
+  const { bars, width, row: height } = STRIP;
+  const nulls: [string, number][] = [];
+  if (row.halves !== null) nulls.push(["halves of the pairs", row.halves]);
+  if (row.seeds !== null) nulls.push(["two seeds", row.seeds]);
+  const ends = [row.change, row.low ?? 0, row.high ?? 0, ...nulls.map(([, bound]) => bound)];
+  const most = Math.max(...ends.map(Math.abs)) || 1;
+  const x = linear([-most, most], [6, bars - 6]);
+  const label = (at: number, text: string) => (
+    <text x={bars + 4} y={at * height + 12}>
+      {text}
+    </text>
+  );
+  return (
+    <>
+      <p>
+        <b>Its change</b> {row.sentence}
+      </p>
+      <svg class="move" width={width} height={height * (1 + nulls.length)} aria-hidden="true">
+        {nulls.map(([name, bound], i) => (
+          <g key={name}>
+            <rect x={x(-bound)} width={x(bound) - x(-bound)} y={(i + 1) * height + 4} height={9} />
+            {label(i + 1, name)}
+          </g>
+        ))}
+        <line x1={x(0)} x2={x(0)} y1={0} y2={height * (1 + nulls.length)} class="zero" />
+        {row.low !== null && row.high !== null && (
+          <line x1={x(row.low)} x2={x(row.high)} y1={8} y2={8} class="interval" />
+        )}
+        <circle cx={x(row.change)} cy={8} r={4} class="dot" />
+        {label(0, "after less before")}
+      </svg>
+    </>
   );
 }
 

@@ -12,7 +12,7 @@ import {
 } from "../drawing.ts";
 import { type Focus, makeFocus } from "../focus.ts";
 import { type Path, type Side, widestPaths } from "../paths.ts";
-import type { EdgeRow, GraphRecord, HeadRoleRow, Payload } from "../payload.ts";
+import type { EdgeRow, GraphRecord, HeadRoleRow, NodeRow, Payload } from "../payload.ts";
 import { findNodes } from "../search.ts";
 import type { PageState } from "../state.ts";
 import { type Wiring, wire } from "../wiring.ts";
@@ -35,6 +35,7 @@ export interface Scene {
   held: number | null;
   onHold: (node: number | null) => void;
   tests: ReadonlyMap<string, EdgeRow>; // of single edges, by `testKey`; empty unless they are of this comparison
+  moves: ReadonlyMap<string, NodeRow>; // changes of nodes by name; empty as well
   roles: ReadonlyMap<string, HeadRoleRow>; // by head, of the fine-tuning from start to end
   state: PageState;
   change: Change;
@@ -58,11 +59,22 @@ export function useScene(payload: Payload, graph: GraphRecord): Scene {
   const words = useMemo(() => wordsFor({ from, to }), [from, to]);
   const found = useMemo(() => new Set(findNodes(wiring, state.find)), [wiring, state.find]);
   const whole = isWhole(comparison);
-  const { edges: tested, roles: told } = payload.tables;
-  const tests = useMemo(() => byEdge(whole ? tested : null, to.label), [tested, whole, to.label]);
-  const roles = useMemo(() => byHead(words.later ? told : null, to.label), [told, words, to.label]);
+  const { edges: tested, nodes: moved, roles: told } = payload.tables;
+  const tests = useMemo(
+    () => byName(whole ? tested : null, to.label, (row) => `${row.source} ${row.destination}`),
+    [tested, whole, to.label],
+  );
+  const moves = useMemo(
+    () => byName(whole ? moved : null, to.label, (row) => row.node),
+    [whole, moved, to.label],
+  );
+  const roles = useMemo(
+    () => byName(words.later ? told : null, to.label, (row) => row.head),
+    [told, words, to.label],
+  );
   return {
-    ...{ wiring, comparison, words, pair, failed, found, focus, held, onHold, tests, roles, state, change },
+    ...{ wiring, comparison, words, pair, failed, found, focus, held, onHold, state, change },
+    ...{ tests, moves, roles },
     ...useEdges(wiring, pair),
   };
 }
@@ -87,12 +99,12 @@ export function testKey(wiring: Wiring, { source, reader }: { source: number; re
   return `${wiring.nodes[source]!.name} ${wiring.readers[reader]!.name}`;
 }
 
-function byEdge(rows: EdgeRow[] | null, label: string): ReadonlyMap<string, EdgeRow> {
+/** The rows of one fine-tuning by name. */
+function byName<Row extends { label: string }>(
+  rows: Row[] | null,
+  label: string,
+  name: (row: Row) => string,
+): ReadonlyMap<string, Row> {
   const own = (rows ?? []).filter((row) => row.label === label);
-  return new Map(own.map((row) => [`${row.source} ${row.destination}`, row]));
-}
-
-function byHead(rows: HeadRoleRow[] | null, label: string): ReadonlyMap<string, HeadRoleRow> {
-  const own = (rows ?? []).filter((row) => row.label === label);
-  return new Map(own.map((row) => [row.head, row]));
+  return new Map(own.map((row) => [name(row), row]));
 }
