@@ -130,3 +130,16 @@ test("the first fifty edges are shown, the smallest q first", () => {
   assert.match(html, /aria-sort="ascending"/);
   assert.match(html, /60 in all; the table of the run has 9,000/);
 });
+
+test("every fine-tuning's number of changed edges is told", () => {
+  const shown = (...edges: number[]) =>
+    renderToString(
+      <CausalFigure
+        rows={edges.map((count, seed) => causal({ label: `tune seed ${seed}`, seed, edges: count }))}
+        figure={7}
+      />,
+    );
+  assert.match(shown(303, 317), />303 and 317 edges</);
+  assert.match(shown(303, 303), />303 edges</);
+  assert.match(shown(303, 290, 317, 330), />290\u2013\u2060330 edges</);
+});

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../chart.tsx";
-import { count, fixed, labelsOf, lineName, number, percent, plural } from "../format.ts";
+import { count, fixed, labelsOf, lineName, list, number, percent, plural, range } from "../format.ts";
 import type { CausalRow, HeadRoleRow } from "../payload.ts";
 import { OneOf } from "./controls.tsx";
 
@@ -11,6 +11,7 @@ const RIGHT = 60; // and for the numbers
 const TOP = 4;
 const HEAD = 24;
 const ROW = 20;
+const MANY = 3; // from here on counts are given as a range
 
 const DIRECTIONS: Record<CausalRow["direction"], string> = {
   removal: "Tuned model with the base model\u2019s activations: gain lost",
@@ -93,7 +94,7 @@ function Swaps({ title, rows, all }: { title: string; rows: CausalRow[]; all: Ca
                 <text x={x(0) + 7} y={top + 16} class="set">
                   <tspan class="strong">{name}</tspan>
                   <tspan class="quiet" dx={6}>
-                    {plural(own[0]!.edges, "edge")}
+                    {howMany(own)}
                   </tspan>
                 </text>
                 {labels.map((label, n) => (
@@ -113,6 +114,13 @@ function Swaps({ title, rows, all }: { title: string; rows: CausalRow[]; all: Ca
       </div>
     </div>
   );
+}
+
+/** "303 and 317 edges": every fine-tuning has as many as its own circuits differ in. */
+function howMany(rows: readonly Pick<CausalRow, "edges">[]): string {
+  const edges = [...new Set(rows.map((row) => row.edges))];
+  if (edges.length === 1) return plural(edges[0]!, "edge");
+  return `${edges.length > MANY ? range(edges, count) : list(edges.map(count))} edges`;
 }
 
 interface SharesProps {
