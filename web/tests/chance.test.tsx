@@ -21,11 +21,11 @@ test("one verdict for all fine-tunings stands once, different ones with their se
         figure={5}
       />,
     );
-  assert.match(shown("more than chance"), /class="verdict beyond">more than chance of the pairs</);
-  assert.doesNotMatch(shown("more than chance"), /seed 1: more than chance/);
+  assert.match(shown("more than chance"), /class="verdict beyond">more than another choice of pairs</);
+  assert.doesNotMatch(shown("more than chance"), /seed 1: more than another/);
   assert.match(
     shown("not enough to say"),
-    /seed 0: more than chance of the pairs.*seed 1: not enough to say/,
+    /seed 0: more than another choice of pairs.*seed 1: not enough to say/,
   );
 });
 
@@ -40,9 +40,9 @@ test("measures that grow with change and overlaps that shrink stand apart, each 
     );
   const both = shown(["edge_jaccard", "edge_rate", "weighted_jaccard"]);
   const [change, overlap] = both.split('aria-label="Overlaps');
-  assert.match(change!, /right of the bars.*Edges changed/);
+  assert.match(change!, /right of its bar.*Edges changed/);
   assert.doesNotMatch(change!, /class="measure"><b>Edges shared/);
-  assert.match(overlap!, /left of the bars.*<b>Edges shared/);
+  assert.match(overlap!, /left of its bar.*<b>Edges shared/);
   assert.equal(both.match(/<svg/g)?.length, 2); // of the mass shared there is no null
   assert.doesNotMatch(shown(["edge_rate"]), /Overlaps/);
 });

@@ -2,7 +2,18 @@
 
 import { useState } from "preact/hooks";
 import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../chart.tsx";
-import { count, fixed, labelsOf, lineName, list, number, percent, plural, range } from "../format.ts";
+import {
+  count,
+  fixed,
+  labelsOf,
+  lineName,
+  list,
+  number,
+  percent,
+  plural,
+  range,
+  typeset,
+} from "../format.ts";
 import type { CausalRow, HeadRoleRow } from "../payload.ts";
 import { OneOf } from "./controls.tsx";
 
@@ -38,10 +49,11 @@ export function CausalFigure({ rows, figure }: { rows: CausalRow[] | null; figur
           One model runs, but on some edges it is given what the other model sends along them, on pairs that
           the circuits were not found on. 0{"\u202f"}%: nothing of the gain follows; 100{"\u202f"}%: all of
           it, as when every edge is swapped. Large dots: the changed edges, in the circuit before or after but
-          not in both, and as many unchanged ones, the strongest; lines are 95{"\u202f"}% intervals over the
-          pairs.{" "}
+          not in both, and as many unchanged ones, the strongest (unchanged: in both circuits, or in neither);
+          lines are 95{"\u202f"}% intervals over the pairs.{" "}
           {draws > 0 &&
-            `Small dots: as many unchanged edges, drawn at random ${plural(draws, "time")} (their height within the row means nothing); stroke and number: their mean.`}
+            `Small dots: as many unchanged edges, drawn at random ${plural(draws, "time")} (their height within the row means nothing); stroke and number: their mean. `}
+          Accuracies of this section are on these pairs, not on the test split.
         </>
       }
       numbers={<CausalTable rows={rows} />}
@@ -217,14 +229,16 @@ export function RolesTable({ rows }: { rows: HeadRoleRow[] | null }) {
           fromEnd(row.position),
           `${fixed(row.attention_before, 2)} \u2192 ${fixed(row.attention_after, 2)}`,
           `${fixed(row.direct_before, 2)} \u2192 ${fixed(row.direct_after, 2)}`,
-          row.sentence,
+          typeset(row.sentence),
         ])}
       />
       <p class="explained">
         Before {"\u2192"} after fine-tuning. Change: how much of the score on the head{"\u2019"}s edges moved,
         in shares of all scores. Token: the place of the prompt to which the head{"\u2019"}s attention, at the
         last token, changed most. Direct contribution: by how much the head alone raises the answer{over}, in
-        logits, the model{"\u2019"}s raw scores of a token.
+        logits, the model{"\u2019"}s raw scores of a token; most of a gain reaches the answer through later
+        parts, so these can be small beside it. Attention that changes by less than 0.05, and contributions
+        below 0.05 logits, are not spoken of.
       </p>
     </div>
   );
