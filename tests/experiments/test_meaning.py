@@ -104,6 +104,13 @@ def test_the_gain_passes_where_both_swaps_say_so(removal: float, insertion: floa
     assert meaning.passes(swaps(removal, insertion)).startswith(f"{meaning.PASSES} {answer}")
 
 
+def test_draws_that_carry_more_than_the_changed_edges_are_counted() -> None:
+    rows = [*swaps(0.3, 0.3), swap("removal", "random unchanged", 0.9)]
+    said = meaning.passes(rows)
+    assert "(65.0% on average, less in 1 of 2 draws); they alone" in said
+    assert "(40.0% on average, less in 1 of 1 draws)." in said
+
+
 def test_stronger_unchanged_edges_are_told() -> None:
     assert "strongest" not in meaning.passes(swaps(0.3, 0.3))
     assert "the strongest unchanged edges carry more: 90.0% is lost" in meaning.passes(swaps(0.3, 0.3, -0.2))

@@ -159,7 +159,17 @@ def _beside_random(rows: Sequence[TunedCausalRow], direction: Direction, more: b
     if not random:
         return "with no unchanged edges to compare with"
     word = "more" if more else "not clearly more"
-    return f"{word} than as many random unchanged edges do ({span(random)} on average)"
+    less, draws = _below(rows, direction)
+    drawn = f"{span(random)} on average, less in {less} of {draws} draws"
+    return f"{word} than as many random unchanged edges do ({drawn})"
+
+
+def _below(rows: Sequence[TunedCausalRow], direction: Direction) -> tuple[int, int]:
+    """In how many of all draws the random edges carry less than the changed ones: that chance is large."""
+    own = [row for row in rows if row.direction == direction and row.share is not None]
+    changed = {row.label: row.share or 0.0 for row in own if row.swapped == "changed"}
+    random = [row for row in own if row.swapped == "random unchanged"]
+    return sum((row.share or 0.0) < changed[row.label] for row in random), len(random)
 
 
 def _beside_strongest(rows: Sequence[TunedCausalRow]) -> str:
