@@ -152,9 +152,7 @@ def test_the_verdicts_stand_beside_their_measures(watched: Watched, report: Path
         ]
     )
     expect(page.locator("#chance")).to_contain_text("undefined in 35 of 40")
-    expect(page.locator("#beyond .findings")).to_contain_text(
-        "Held against another choice of pairs alone: more."
-    )
+    expect(page.locator("#beyond .findings")).to_contain_text("Held against another choice of pairs alone: more.")
     expect(page.locator("#stability")).to_contain_text("unstable")
     expect(page.locator("#mechanism .findings")).to_contain_text("passes through the changed edges")
     assert page.locator("#roles tbody tr").count() == 10
