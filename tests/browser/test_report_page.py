@@ -108,6 +108,15 @@ def test_the_first_checkpoint_against_itself_has_no_change(watched: Watched, rep
     expect(page.locator(".legend")).to_contain_text(re.compile(r"added 0\s*removed 0"))
 
 
+def test_the_contents_lead_to_a_section_and_leave_the_view_as_it_is(watched: Watched, report: Path) -> None:
+    page = watched.open(report, "#circuit=tune+seed+1&step=300")
+    page.get_by_role("navigation", name="Contents").get_by_role("link", name="Where it changed").press("Enter")
+    eventually(page, lambda: abs(page.locator("#where").bounding_box()["y"]) < 5)  # pyright: ignore[reportOptionalSubscript]
+    expect(page.get_by_label("Fine-tuning")).to_have_value("tune seed 1")
+    expect(page.locator(".slider").first).to_contain_text("step 300")
+    assert watched.complaints == []
+
+
 def test_another_fine_tuning_can_be_chosen(watched: Watched, report: Path) -> None:
     page = watched.open(report)
     page.get_by_label("Fine-tuning").select_option("phase1 seed 0")
@@ -135,17 +144,15 @@ def test_the_verdicts_stand_beside_their_measures(watched: Watched, report: Path
     verdicts = page.locator("#chance .measure")
     expect(verdicts).to_have_text(
         [
-            re.compile(r"^Edges changed\s*more than chance of the pairs$"),
-            re.compile(r"^Nodes changed\s*seed 0: more than chance of the pairs\s*seed 1: not enough to say$"),
-            re.compile(r"^Edges against nodes\s*no more than chance of the pairs$"),
+            re.compile(r"^Edges changed\s*more than another choice of pairs$"),
+            re.compile(r"^Nodes changed\s*seed 0: more than another choice of pairs\s*seed 1: not enough to say$"),
+            re.compile(r"^Edges against nodes\s*no more than another choice of pairs$"),
             re.compile(r"^Edges shared\s*$"),
             re.compile(r"^Nodes shared\s*$"),
         ]
     )
     expect(page.locator("#chance")).to_contain_text("undefined in 35 of 40")
-    expect(page.locator("#beyond .findings")).to_contain_text(
-        "The verdict, against the chance of the pairs alone: more than chance."
-    )
+    expect(page.locator("#beyond .findings")).to_contain_text("Held against another choice of pairs alone: more.")
     expect(page.locator("#stability")).to_contain_text("unstable")
     expect(page.locator("#mechanism .findings")).to_contain_text("passes through the changed edges")
     assert page.locator("#roles tbody tr").count() == 10

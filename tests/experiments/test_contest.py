@@ -232,7 +232,8 @@ def test_forgetting_is_measured_from_the_same_start(contest: tuple[Run, Plan]):
 def test_the_summary_speaks_of_the_contest_alone(contest: tuple[Run, Plan]):
     summary = read_record(contest[0].folder / "summary.json", SummaryRecord)
     assert not summary.findings.changes
-    assert any(sentence.startswith("Beside uniform LoRA, in points") for sentence in summary.sentences)
+    assert any(sentence.startswith("Beside uniform LoRA, in points") for sentence in summary.findings.contest)
+    assert "uniform LoRA" in summary.sentences[-1]
     assert "phase 1 of seed 0" in summary.findings.where[0]
 
 

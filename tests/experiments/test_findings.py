@@ -2,6 +2,7 @@
 
 import pytest
 
+from circuitune.core.chance_records import LayerFrequencyRow
 from circuitune.core.records import ChangeRow, CriticalRow, FaithfulnessRow, MethodRow
 from circuitune.experiments import findings
 from circuitune.experiments.findings import verdict
@@ -74,7 +75,7 @@ def faithfulness(**part: object) -> FaithfulnessRow:
 def critical(rule: str, *layers: int, seed: int = 0) -> list[CriticalRow]:
     """Rows of one rule that places these layers in this order and chooses the first two."""
     return [
-        CriticalRow(seed=seed, rule=rule, layer=layer, importance=1.0, place=place, chosen=place < 3)
+        CriticalRow(seed=seed, rule=rule, layer=layer, importance=1 / place, place=place, chosen=place < 3)
         for place, layer in enumerate(layers, start=1)
     ]
 
@@ -154,7 +155,7 @@ class TestCautions:
             "one comparison of seeds: a yardstick, not a test."
         )
         many = [change(role="null", comparison=str(n)) for n in range(8)]
-        assert findings.null_caution(many) == "The null rests on eight comparisons of seeds."
+        assert findings.null_caution(many) == "What another seed makes is known from eight comparisons of seeds."
         assert findings.null_caution([change()]).startswith("Without a second seed")
 
     def test_a_start_without_an_effect_of_its_own_is_told(self):
@@ -176,6 +177,30 @@ class TestCritical:
     def test_agreement_and_nothing_shared(self):
         assert findings.critical([*critical("a", 5, 3), *critical("b", 3, 5)]).endswith("the rules agree.")
         assert findings.critical([*critical("a", 5, 3), *critical("b", 1, 2)]).endswith("share none.")
+
+    def test_a_near_tie_is_told(self):
+        rows = [row.model_copy(update={"importance": 10.0 - row.layer}) for row in critical("a", 0, 1, 2)]
+        said = findings.critical(rows)
+        assert said.endswith("the rules agree.")
+        near = [row.model_copy(update={"importance": 100.0 - row.layer}) for row in rows]
+        assert "by the a rule layer 2, left out, has 99% of the importance of layer 1" in findings.critical(near)
+
+    def test_rules_that_agree_in_phase_1_alone_do_not_agree(self):
+        rows = [*critical("a", 5, 3, 1), *critical("b", 3, 5, 1)]
+        same, other = (
+            [
+                LayerFrequencyRow(
+                    label="tune seed 1", seed=1, rule=rule, layer=layer, frequency=1, chosen=layer in top
+                )
+                for rule, top in {"a": (3, 5), "b": chosen}.items()
+                for layer in (1, 3, 5)
+            ]
+            for chosen in ((3, 5), (1, 5))
+        )
+        assert findings.critical(rows, same).endswith("the rules agree.")
+        said = findings.critical(rows, other)
+        assert "there the rules agree." in said
+        assert "Other fine-tunings choose otherwise: in tune seed 1 the b rule chooses 1, 5." in said
 
     def test_other_seeds_are_told(self):
         same = [*critical("a", 5, 3), *critical("a", 3, 5, seed=1)]

@@ -56,49 +56,68 @@ def test_it_is_about_ten_sentences_and_notes(finished: tuple[Run, Plan]):
     assert any("validation" in note for note in summary.notes)
 
 
-def test_the_sentences_are_the_findings_the_page_shows(finished: tuple[Run, Plan]):
+def test_what_the_summary_says_in_full_is_found_in_its_section(finished: tuple[Run, Plan]):
     summary = read_record(finished[0].folder / "summary.json", SummaryRecord)
     found = summary.findings
-    assert summary.sentences[1:] == [*found.training, *found.changes, *found.where, *found.contest]
+    assert {*found.training, *found.where[:1]} <= {*summary.sentences}
     assert all(sentence.endswith(".") for sentence in found.cautions)
+
+
+def test_it_says_how_many_pairs_are_trained_on_and_what_is_trained(finished: tuple[Run, Plan]):
+    summary = read_record(finished[0].folder / "summary.json", SummaryRecord)
+    assert "pairs, of which 120 are trained on" in summary.sentences[0]
+    assert summary.notes[0].startswith("Model: ")
+    assert "LoRA of rank" in summary.notes[1]
 
 
 def test_it_can_say_that_change_is_no_larger_than_chance(copied: tuple[Run, Plan]):
     change(copied[0], {"edge": 0.5, "node": 0.2}, {"edge": 0.6, "node": 0.1})
     text = said(copied)
-    assert "are 50.0% of the circuit before, those in which two seeds of the same tuning differ 60.0%" in text
-    assert "the change is no larger than the null" in text
-    assert "Nodes: those that fine-tuning added or removed are 20.0%" in text
-    assert "Edges changed 2.5 times as much as nodes" in text
-    assert "the ratio is 6.0: no larger than the null, so it is no mark of learning" in text
+    assert "Edges changed no more than chance explains: fine-tuning added or removed 50.0% of" in text
+    assert "no more than another seed makes (60.0%)" in text
+    assert "edges changed 2.5 times as much as nodes" in text
+    assert "no more than another seed makes (6.0)" in text
+    changes = summarise(*copied).findings.changes
+    assert "held against another seed alone, the change is no larger than the null" in changes[0]
+    assert "the ratio is 6.0: no larger than the null, so it is no mark of learning" in changes[2]
 
 
 def test_a_ratio_above_that_between_seeds_is_called_larger(copied: tuple[Run, Plan]):
     change(copied[0], {"edge": 0.8, "node": 0.2}, {"edge": 0.2, "node": 0.1})
-    assert "the ratio is 2.0: larger than the null." in said(copied)
+    assert "the ratio is 2.0: larger than the null." in summarise(*copied).findings.changes[2]
+    assert "more than another seed makes (2.0)" in said(copied)
 
 
 def test_without_a_second_seed_it_says_that_there_is_no_null(copied: tuple[Run, Plan]):
     change(copied[0], {"edge": 0.5, "node": 0.2}, None)
-    assert "with one seed there is no null to hold that against" in said(copied)
+    assert "Edges are not shown to have changed more than chance explains" in said(copied)
+    assert "Without a second seed nobody can say how much" in said(copied)
 
 
 def test_it_can_say_better_no_better_and_worse(copied: tuple[Run, Plan]):
+    def contest() -> str:
+        return summarise(*copied).findings.contest[0]
+
     high, low, middle = (0.9, 0.88, 0.92), (0.5, 0.48, 0.52), (0.89, 0.87, 0.91)
     methods(copied[0], high, low)
-    assert "+40.0 points" in said(copied)
-    assert ": better than uniform here; another seed may say otherwise" in said(copied)
+    assert "+40.0 points" in contest()
+    assert ": better than uniform here; another seed may say otherwise" in contest()
+    assert "CircuitLoRA is promising, not proven: CircuitLoRA is 40.0 points above uniform LoRA" in said(copied)
     methods(copied[0], high, middle)
-    assert ": no better than uniform, the test rows cannot tell the two apart" in said(copied)
+    assert ": no better than uniform, the test rows cannot tell the two apart" in contest()
+    assert "On this evidence keep uniform ranks: CircuitLoRA is 1.0 points above" in said(copied)
     methods(copied[0], low, high)
-    assert ": worse than uniform here" in said(copied)
+    assert ": worse than uniform here" in contest()
+    assert "On this evidence keep uniform ranks: CircuitLoRA is 40.0 points below" in said(copied)
 
 
 def test_few_seeds_are_an_illustration_and_many_are_not(copied: tuple[Run, Plan]):
-    assert "one seed: it is an illustration, not a test" in said(copied)
+    assert "one seed: it is an illustration, not a test" in summarise(*copied).findings.contest[-1]
+    assert "Run more seeds" in said(copied)
     methods(copied[0], (0.9, 0.88, 0.92), (0.5, 0.48, 0.52), seeds=8)
-    assert "rests on 8 seeds." in said(copied)
-    assert "illustration" not in said(copied)
+    assert summarise(*copied).findings.contest[-1].endswith("rests on 8 seeds.")
+    assert "Use CircuitLoRA on this task" in said(copied)
+    assert "Run more seeds" not in said(copied)
 
 
 def test_undefined_faithfulness_is_said_and_not_hidden(copied: tuple[Run, Plan]):
@@ -108,4 +127,8 @@ def test_undefined_faithfulness_is_said_and_not_hidden(copied: tuple[Run, Plan])
         for row in read_rows(path, FaithfulnessRow)
     ]
     write_rows(path, rows, FaithfulnessRow)
-    assert "an undefined share" in said(copied)
+    assert "how much it reproduces cannot be measured" in said(copied)
+    rows = [row.model_copy(update={"normalized": 0.9, "reason": ""}) if row.step else row for row in rows]
+    write_rows(path, rows, FaithfulnessRow)
+    assert "reproduces 90.0% of the model's effect after the tuning" in said(copied)
+    assert "Before the tuning this cannot be measured" in said(copied)

@@ -12,10 +12,25 @@ import { Making } from "./figures/making.tsx";
 import { MethodsFigure } from "./figures/methods.tsx";
 import { LayerFrequencyFigure, StabilityTable } from "./figures/stability.tsx";
 import { AccuracyFigure, FaithfulnessFigure } from "./figures/training.tsx";
-import { count, plural } from "./format.ts";
-import type { Payload, Served } from "./payload.ts";
+import { count, plural, typeset } from "./format.ts";
+import { Contents, Primer, Summary } from "./opening.tsx";
+import type { Findings, Payload, Served } from "./payload.ts";
 
 const USUAL_SHARE = 0.05;
+
+const TITLES = {
+  training: "What it learned, and how well the circuit explains it",
+  changes: "How much the circuit changed, and how much chance alone would change",
+  beyond: "Is it more than chance?",
+  mechanism: "Does the gain pass through the changed edges?",
+  where: "Where it changed",
+  wiring: "The wiring itself",
+  contest: "Does it help to place LoRA rank there?",
+  generality: "Does the circuit belong to the task?",
+  making: "How each number was made",
+};
+
+type SectionId = keyof typeof TITLES;
 
 interface AppProps {
   payload: Payload;
@@ -24,58 +39,47 @@ interface AppProps {
 
 /** Everything below the browser's frame. */
 export function App({ payload, silent = false }: AppProps) {
-  const { tables, findings } = payload;
+  const { tables } = payload;
+  const findings = unsaid(payload);
   const mainShare = payload.circuits[0]?.share ?? USUAL_SHARE;
   return (
     <>
       <Head payload={payload} silent={silent} />
       <main>
-        <Section
-          id="training"
-          title="What it learned, and how well the circuit explains it"
-          findings={findings.training}
-        >
+        <Section id="training" findings={findings.training}>
           <div class="pair">
             <AccuracyFigure rows={tables.accuracy} figure={1} />
             <FaithfulnessFigure rows={tables.faithfulness} mainShare={mainShare} figure={2} />
           </div>
         </Section>
-        <Section
-          id="changes"
-          title="How much the circuit changed, and how much chance alone would change"
-          findings={[...findings.changes, ...findings.cautions]}
-        >
+        <Section id="changes" findings={[...findings.changes, ...findings.cautions]}>
           <div class="pair">
             <ChangeFigure rows={tables.change} figure={3} />
             <TransitionsFigure rows={tables.transitions} figure={4} />
           </div>
         </Section>
-        <Section id="beyond" title="Is it more than chance?" findings={findings.chance}>
+        <Section id="beyond" findings={findings.chance}>
           <ChanceFigure rows={tables.chance} verdicts={tables.verdicts} figure={5} />
           <EdgesTable rows={tables.edges} total={payload.counts.edges ?? 0} run={payload.run} />
           <h3>Would other pairs have given the same?</h3>
           <StabilityTable rows={tables.stability} />
           <LayerFrequencyFigure rows={tables.layer_frequency} agreement={tables.rules} figure={6} />
         </Section>
-        <Section
-          id="mechanism"
-          title="Does the gain pass through the changed edges?"
-          findings={findings.causal}
-        >
+        <Section id="mechanism" findings={findings.causal}>
           <CausalFigure rows={tables.causal} figure={7} />
           <RolesTable rows={tables.roles} />
         </Section>
-        <Section id="where" title="Where it changed" findings={findings.where}>
+        <Section id="where" findings={findings.where}>
           <LayersFigure rows={tables.layers} critical={tables.critical_layers} figure={8} />
         </Section>
-        <Section id="wiring" title="The wiring itself">
+        <Section id="wiring">
           <CircuitFigure payload={payload} figure={9} />
         </Section>
-        <Section id="contest" title="Does it help to place LoRA rank there?" findings={findings.contest}>
+        <Section id="contest" findings={findings.contest}>
           <MethodsFigure rows={tables.methods} arms={payload.arms} figure={10} />
         </Section>
         <Generality tables={tables} findings={findings} />
-        <Section id="making" title="How each number was made">
+        <Section id="making">
           <Making payload={payload} />
         </Section>
       </main>
@@ -83,16 +87,26 @@ export function App({ payload, silent = false }: AppProps) {
   );
 }
 
+/** The findings that the summary does not already say word for word. */
+function unsaid({ findings, sentences }: Payload): Findings {
+  const said = new Set(sentences);
+  const left = Object.entries<string[]>({ ...findings }).map(([name, all]): [string, string[]] => [
+    name,
+    all.filter((one) => !said.has(one)),
+  ]);
+  return Object.fromEntries(left) as unknown as Findings;
+}
+
+function isGeneral({ robustness, composition }: Payload["tables"]): boolean {
+  return !!robustness?.length || !!composition?.length;
+}
+
 /** Only in runs whose recipe asks. */
 function Generality({ tables, findings }: Pick<Payload, "tables" | "findings">) {
   const { robustness, composition } = tables;
-  if (!robustness?.length && !composition?.length) return null;
+  if (!isGeneral(tables)) return null;
   return (
-    <Section
-      id="generality"
-      title="Does the circuit belong to the task?"
-      findings={[...findings.robust, ...findings.composition]}
-    >
+    <Section id="generality" findings={[...findings.robust, ...findings.composition]}>
       {!!robustness?.length && <RobustnessFigure rows={robustness} figure={11} />}
       {!!composition?.length && <CompositionFigure rows={composition} figure={12} />}
     </Section>
@@ -101,6 +115,7 @@ function Generality({ tables, findings }: Pick<Payload, "tables" | "findings">) 
 
 function Head({ payload, silent = false }: AppProps) {
   const notes = [...payload.notes, ...payload.problems];
+  const sections = Object.entries(TITLES).filter(([id]) => id !== "generality" || isGeneral(payload.tables));
   return (
     <header>
       <p class="kicker">
@@ -108,12 +123,10 @@ function Head({ payload, silent = false }: AppProps) {
       </p>
       <h1>{payload.title}</h1>
       {payload.served && <Progress served={payload.served} silent={silent} />}
+      <Primer payload={payload} />
       <div class="opening">
-        <div class="summary">
-          {payload.sentences.map((sentence) => (
-            <p key={sentence}>{sentence}</p>
-          ))}
-        </div>
+        <Contents sections={sections} />
+        <Summary sentences={payload.sentences} />
         {notes.length > 0 && (
           <section class="remarks" aria-label="Notes">
             {notes.map((note) => (
@@ -142,20 +155,19 @@ function Progress({ served: { complete, jobs }, silent }: { served: Served; sile
 }
 
 interface SectionProps {
-  id: string;
-  title: string;
+  id: SectionId;
   findings?: string[];
   children: ComponentChildren;
 }
 
-function Section({ id, title, findings = [], children }: SectionProps) {
+function Section({ id, findings = [], children }: SectionProps) {
   return (
     <section id={id} aria-labelledby={`${id}-title`}>
-      <h2 id={`${id}-title`}>{title}</h2>
+      <h2 id={`${id}-title`}>{TITLES[id]}</h2>
       {findings.length > 0 && (
         <div class="findings">
           {findings.map((finding) => (
-            <p key={finding}>{finding}</p>
+            <p key={finding}>{typeset(finding)}</p>
           ))}
         </div>
       )}

@@ -6,7 +6,21 @@ const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 }); // m
 
 /** 0.9314 -> "93.1 %". */
 export function percent(value: number, digits = 1): string {
-  return `${signed((100 * value).toFixed(digits))}${NARROW}%`;
+  return `${signed(rounded(100 * value, digits))}${NARROW}%`;
+}
+
+/** Rounded as the run's sentences are: a value exactly between two goes to the even one, 31.25 to 31.2. */
+function rounded(value: number, digits: number): string {
+  const doubled = 2 * value * 10 ** digits;
+  const between = Number.isInteger(value * 2 ** (digits + 1)) && Math.abs(doubled % 2) === 1;
+  if (!between) return value.toFixed(digits);
+  const low = Math.floor(doubled / 2);
+  return ((low % 2 === 0 ? low : low + 1) / 10 ** digits).toFixed(digits);
+}
+
+/** A sentence of the run with its numbers as the page writes them: "-3.5" and "95 %". */
+export function typeset(sentence: string): string {
+  return sentence.replace(/(\d)\s?%/g, `$1${NARROW}%`).replace(/(^|[\s([])-(?=\d)/g, `$1${MINUS}`);
 }
 
 /** 18432 -> "18,432". */

@@ -339,6 +339,7 @@ export interface PairsRecord {
   left_out: { row: number | null; rule: string; reason: string }[];
   wrong: "given" | "computed" | "model" | "none";
   metric: string;
+  size?: { parameters: number; layers: number; tokens: number };
   example: { clean: string; corrupted: string; answer: string; wrong: string | null } | null;
 }
 

@@ -3,8 +3,18 @@ import { test } from "node:test";
 import { renderToString } from "preact-render-to-string";
 import { App } from "../src/app.tsx";
 import { CircuitCaption } from "../src/figures/circuit.tsx";
-import { parsePayload } from "../src/payload.ts";
-import { change, method, NO_TABLES, payload, robustness } from "./rows.ts";
+import { Primer } from "../src/opening.tsx";
+import { percent } from "../src/format.ts";
+import { parsePayload, type Tables } from "../src/payload.ts";
+import { change, GROUPED, method, NO_TABLES, payload, robustness } from "./rows.ts";
+
+test("shares are rounded as the run's sentences are", () => {
+  assert.equal(percent(0.3125), "31.2\u202f%");
+  assert.equal(percent(0.3135), "31.4\u202f%");
+  assert.equal(percent(-0.3125), "\u221231.2\u202f%");
+  assert.equal(percent(0.1875, 1), "18.8\u202f%");
+  assert.equal(percent(0.125, 0), "12\u202f%");
+});
 
 test("a run without tables says for each figure what is missing", () => {
   const html = renderToString(<App payload={payload({})} />);
@@ -48,6 +58,49 @@ test("findings are shown as they were reached, above their figures", () => {
   const html = renderToString(<App payload={payload({ findings, tables })} />);
   for (const text of Object.values(findings).flat()) assert.ok(html.includes(`<p>${text}</p>`), text);
   assert.ok(html.indexOf("It changed.") < html.indexOf('id="change"'));
+});
+
+test("what the summary says word for word is not said again in its section", () => {
+  const findings = { ...payload({}).findings, training: ["It learned.", "From -3.5 to 95 %."] };
+  const html = renderToString(<App payload={payload({ findings, sentences: ["It learned."] })} />);
+  assert.equal(html.match(/It learned\./g)?.length, 1);
+  assert.ok(html.includes("From \u22123.5 to 95\u202f%."));
+});
+
+test("the words of the page are told before it, with a pair of the run", () => {
+  const pairs = {
+    ...{ name: "sums", parts: { train: 2 }, left_out: [], wrong: "given" as const, metric: "logit_diff" },
+    size: { parameters: 1249728, layers: 2, tokens: 4 },
+    example: { clean: "36 - 36 =", corrupted: "36 + 36 =", answer: " 0", wrong: " 72" },
+  };
+  const primer = renderToString(<Primer payload={payload({ pairs, graph: GROUPED })} />);
+  assert.match(
+    primer,
+    /<q>36 - 36 =<\/q> with the answer <q> 0<\/q>, and <q>36 \+ 36 =<\/q> with <q> 72<\/q>/,
+  );
+  assert.match(primer, /1,249,728 parameters, 2 layers of 2 heads/);
+  assert.match(renderToString(<App payload={payload({})} />), /Faithfulness<\/b>/);
+});
+
+test("the contents name the sections that there are", () => {
+  const links = (tables: Tables) =>
+    [...renderToString(<App payload={payload({ tables })} />).matchAll(/href="#([a-z]+)"/g)].map(
+      (one) => one[1]!,
+    );
+  const html = renderToString(<App payload={payload({})} />);
+  for (const id of links(NO_TABLES)) assert.ok(html.includes(`<section id="${id}"`), id);
+  assert.ok(!links(NO_TABLES).includes("generality"));
+  assert.ok(links({ ...NO_TABLES, robustness: [robustness({})] }).includes("generality"));
+});
+
+test("settings that are not set, and memory, read as such", () => {
+  const environment: [string, string][] = [
+    ["seconds", "none"],
+    ["peak_memory", String(3 * 2 ** 29)],
+  ];
+  const html = renderToString(<App payload={payload({ environment })} />);
+  assert.match(html, /<dd>not set<\/dd>/);
+  assert.match(html, /<dd>1\.5 GiB<\/dd>/);
 });
 
 test("the comparison of methods says how many seeds it has", () => {

@@ -21,11 +21,11 @@ test("one verdict for all fine-tunings stands once, different ones with their se
         figure={5}
       />,
     );
-  assert.match(shown("more than chance"), /class="verdict beyond">more than chance of the pairs</);
-  assert.doesNotMatch(shown("more than chance"), /seed 1: more than chance/);
+  assert.match(shown("more than chance"), /class="verdict beyond">more than another choice of pairs</);
+  assert.doesNotMatch(shown("more than chance"), /seed 1: more than another/);
   assert.match(
     shown("not enough to say"),
-    /seed 0: more than chance of the pairs.*seed 1: not enough to say/,
+    /seed 0: more than another choice of pairs.*seed 1: not enough to say/,
   );
 });
 
@@ -40,9 +40,9 @@ test("measures that grow with change and overlaps that shrink stand apart, each 
     );
   const both = shown(["edge_jaccard", "edge_rate", "weighted_jaccard"]);
   const [change, overlap] = both.split('aria-label="Overlaps');
-  assert.match(change!, /right of the bars.*Edges changed/);
+  assert.match(change!, /right of its bar.*Edges changed/);
   assert.doesNotMatch(change!, /class="measure"><b>Edges shared/);
-  assert.match(overlap!, /left of the bars.*<b>Edges shared/);
+  assert.match(overlap!, /left of its bar.*<b>Edges shared/);
   assert.equal(both.match(/<svg/g)?.length, 2); // of the mass shared there is no null
   assert.doesNotMatch(shown(["edge_rate"]), /Overlaps/);
 });
@@ -129,4 +129,17 @@ test("the first fifty edges are shown, the smallest q first", () => {
   assert.match(html, /50 of 60 edges\./);
   assert.match(html, /aria-sort="ascending"/);
   assert.match(html, /60 in all; the table of the run has 9,000/);
+});
+
+test("every fine-tuning's number of changed edges is told", () => {
+  const shown = (...edges: number[]) =>
+    renderToString(
+      <CausalFigure
+        rows={edges.map((count, seed) => causal({ label: `tune seed ${seed}`, seed, edges: count }))}
+        figure={7}
+      />,
+    );
+  assert.match(shown(303, 317), />303 and 317 edges</);
+  assert.match(shown(303, 303), />303 edges</);
+  assert.match(shown(303, 290, 317, 330), />290\u2013\u2060330 edges</);
 });

@@ -17,25 +17,32 @@ _SCALE = {"edge_rate": "of the circuit before", "node_rate": "of the circuit bef
 
 
 def change(rows: Sequence[ChanceRow], verdicts: Sequence[VerdictRow], measure: str) -> str:
-    """One measure of change with its interval, beside every null, and what the rule makes of it."""
+    """One measure of change with its interval, beside every null, and how it stands to another choice of pairs."""
     own = [row for row in rows if row.measure == measure]
     changes = [row for row in own if row.role == "change"]
     said = "; ".join(f"seed {row.seed}: {_estimate(row)}" for row in changes)
-    nulls = "; ".join(f"{name} {_range(found)}" for role, name in _NULLS.items() if (found := _of(own, role)))
+    nulls = "; ".join(f"{name} {means(found)}" for role, name in _NULLS.items() if (found := _of(own, role)))
     degrees = _of(own, "rewired")
     return (
         f"{_MEASURES[measure]}, before against after ({_SCALE[measure]}, 95 % interval over pairs): {said}. Where "
         f"nothing was learnt in between: {nulls or 'nothing to compare with'}."
-        f"{f' Both circuits rewired with their degrees kept: {_range(degrees)}.' if degrees else ''} "
-        f"The verdict, against the chance of the pairs alone: {_outcomes(verdicts, measure)}."
+        f"{f' Both circuits rewired with their degrees kept: {means(degrees)}.' if degrees else ''} "
+        f"Held against another choice of pairs alone: {_outcomes(verdicts, measure)}."
     )
 
 
 _NULLS: dict[str, str] = {
     "seed": "two seeds of the tuning",
-    "split": "two halves of the pairs",
+    "split": "two halves of the pairs (another choice of pairs)",
     "random-init": "two models of random weights",
     "random": "random circuits of their size",
+}
+
+
+_OUTCOMES = {
+    "more than chance": "more",
+    "no more than chance": "no more",
+    "not enough to say": "not enough to say",
 }
 
 
@@ -43,8 +50,8 @@ def _outcomes(verdicts: Sequence[VerdictRow], measure: str) -> str:
     """The verdict of all fine-tunings, or each one's where they differ."""
     own = [row for row in verdicts if row.measure == measure]
     if len({row.outcome for row in own}) == 1:
-        return own[0].outcome
-    return ", ".join(f"seed {row.seed} {row.outcome}" for row in own)
+        return _OUTCOMES[own[0].outcome]
+    return ", ".join(f"seed {row.seed} {_OUTCOMES[row.outcome]}" for row in own)
 
 
 def _of(rows: Sequence[ChanceRow], role: str) -> list[ChanceRow]:
@@ -59,13 +66,13 @@ def _estimate(row: ChanceRow) -> str:
     return f"{row.estimate:.1%} ({row.low:.1%} to {row.high:.1%})"
 
 
-def _range(rows: Sequence[ChanceRow]) -> str:
+def means(rows: Sequence[ChanceRow]) -> str:
     """Means of a null over the fine-tunings; comparisons that do not define it are the largest there are."""
-    means = [row.estimate for row in rows if row.estimate is not None]
+    known = [row.estimate for row in rows if row.estimate is not None]
     missing, whole = sum(row.undefined for row in rows), sum(row.comparisons for row in rows)
     undefined = [f"undefined in {missing} of {whole} comparisons"] if missing else []
-    known = [times(means) if rows[0].measure == "ratio" else span(means)] if means else []
-    return " and ".join([*known, *undefined])
+    said = [times(known) if rows[0].measure == "ratio" else span(known)] if known else []
+    return " and ".join([*said, *undefined])
 
 
 def edges(rows: Sequence[ChangedRow]) -> str:

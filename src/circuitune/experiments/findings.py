@@ -3,12 +3,13 @@
 A sentence is computed from rows alone, so that a run whose change is no larger than chance says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import hypot
 from statistics import fmean
 from typing import Literal
 
 from circuitune.core.arms import TITLES
+from circuitune.core.chance_records import LayerFrequencyRow, RuleRow, StabilityRow
 from circuitune.core.records import (
     AccuracyRow,
     ChangeRow,
@@ -23,6 +24,10 @@ from circuitune.core.statistics import Interval, t_interval
 ENOUGH_SEEDS = 8
 """From here on seeds can carry a test (design, section 6)."""
 
+NEAR = 0.9
+"""A layer left out is told of where it has this share of the importance of the last one chosen."""
+
+_ROLES: tuple[ComparisonRole, ComparisonRole] = ("change", "null")
 Verdict = Literal["larger", "barely larger", "not larger", "overlapping"]
 _AMONG = "but by no more than the fine-tunings differ among themselves"
 
@@ -54,18 +59,29 @@ def learning(rows: Sequence[AccuracyRow]) -> str:
     return f"Accuracy on the {own[0].split} split went from {span(before)} to {span(after)} ({seeds})."
 
 
-def faithful(rows: Sequence[FaithfulnessRow], share: float) -> str:
-    """How much of the model's effect the tuning's circuits of one size reproduce, before and after."""
+def faithful(rows: Sequence[FaithfulnessRow], share: float, whole: Sequence[float] = ()) -> str:
+    """How much of the model's effect the tuning's circuits of one size reproduce, and how often they are right.
+
+    ``whole``: accuracies of the tuned models themselves on the same pairs, where they are known.
+    """
     own = _circuits(rows, share)
     if not own:
         return f"Faithfulness was not measured at {share:.0%} of the edges."
-    before, after = (_known(own, step) for step in (0, max(row.step for row in own)))
-    start = f"{before} before the tuning" if before else "an undefined share before the tuning"
-    end = f"{after} after it" if after else "an undefined share after it"
-    said = f"The circuit of {share:.0%} of the edges reproduces {start} and {end}, on held-out pairs."
+    last = max(row.step for row in own)
+    before, after = (_known(own, step) for step in (0, last))
+    alone = f"alone it answers {span([row.accuracy for row in own if row.step == last])} of them correctly"
+    model = f" (the whole model: {span(whole)})" if whole else ""
+    circuit = f"The circuit of {share:.0%} of the edges"
+    if not after:
+        return (
+            f"{circuit}: how much it reproduces cannot be measured, because the tuned model treats right and "
+            f"corrupted prompts alike on the held-out pairs; {alone}{model}."
+        )
+    when = f"{before} before the tuning and {after} after it" if before else f"{after} after the tuning"
+    said = f"{circuit} reproduces {when}, on held-out pairs; {alone}{model}."
     if before:
         return said
-    return f"{said} Undefined: the untuned model does not tell clean prompts from corrupted ones."
+    return f"{said} Before the tuning this cannot be measured: the model treats right and corrupted prompts alike."
 
 
 def _circuits(rows: Sequence[FaithfulnessRow], share: float) -> list[FaithfulnessRow]:
@@ -85,15 +101,16 @@ def _known(rows: Sequence[FaithfulnessRow], step: int) -> str | None:
 def change(rows: Sequence[ChangeRow], kind: Kind) -> str:
     """The end-to-end change of nodes or edges against its null, and whether Jaccard similarity agrees."""
     name = {"edge": "Edges", "node": "Nodes"}[kind]
-    changes, nulls = _rates(rows, kind, "change"), _rates(rows, kind, "null")
+    changes, nulls = rates(rows, kind, "change"), rates(rows, kind, "null")
     if not changes:
         return f"{name}: no change can be computed, because the circuit before is empty."
     said = f"{name}: those that fine-tuning added or removed are {span(changes)} of the circuit before"
     if not nulls:
         return f"{said}; with one seed there is no null to hold that against."
     found = verdict(changes, nulls)
-    said = f"{said}, those in which two seeds of the same tuning differ {span(nulls)}: the change is"
-    return f"{said} {_against(found, changes, nulls)}.{_disagreement(rows, kind, found)}"
+    said = f"{said}, those in which two seeds of the same tuning differ {span(nulls)}"
+    against = f"{_against(found, changes, nulls)}.{disagreement(rows, kind)}"
+    return f"{said}: held against another seed alone, the change is {against}"
 
 
 def _against(found: Verdict, changes: Sequence[float], nulls: Sequence[float]) -> str:
@@ -106,13 +123,14 @@ def _against(found: Verdict, changes: Sequence[float], nulls: Sequence[float]) -
     return f"larger than the null{times}{'' if found == 'larger' else f', {_AMONG}'}"
 
 
-def _disagreement(rows: Sequence[ChangeRow], kind: Kind, found: Verdict) -> str:
-    """A warning where Jaccard distance orders change and null otherwise."""
-    changes, nulls = (
-        [1 - row.jaccard for row in rows if row.kind == kind and row.role == role] for role in ("change", "null")
-    )
-    other = _is_larger(verdict(changes, nulls))
-    if other == _is_larger(found):
+def disagreement(rows: Sequence[ChangeRow], kind: Kind) -> str:
+    """A warning where Jaccard distance orders changes and nulls otherwise than their rates do."""
+    changes, nulls = rates(rows, kind, "change"), rates(rows, kind, "null")
+    if not nulls:
+        return ""
+    far, near = ([1 - row.jaccard for row in rows if row.kind == kind and row.role == role] for role in _ROLES)
+    other = _is_larger(verdict(far, near))
+    if other == _is_larger(verdict(changes, nulls)):
         return ""
     words = "larger" if other else "not larger"
     return f" By Jaccard distance it is {words}: the two measures disagree."
@@ -122,13 +140,14 @@ def _is_larger(found: Verdict) -> bool:
     return found in ("larger", "barely larger")
 
 
-def _rates(rows: Sequence[ChangeRow], kind: Kind, role: ComparisonRole) -> list[float]:
+def rates(rows: Sequence[ChangeRow], kind: Kind, role: ComparisonRole) -> list[float]:
+    """End-to-end changes of one kind that are defined."""
     return [row.rate for row in rows if row.kind == kind and row.role == role and row.rate is not None]
 
 
 def ratio(rows: Sequence[ChangeRow]) -> str:
     """Edge change per node change, of the fine-tunings and of the nulls."""
-    changes, nulls = _ratios(rows, "change"), _ratios(rows, "null")
+    changes, nulls = ratios(rows, "change"), ratios(rows, "null")
     if not changes:
         return "No node changed, so edges cannot be compared with nodes."
     said = f"Edges changed {times(changes)} times as much as nodes"
@@ -144,7 +163,7 @@ def ratio(rows: Sequence[ChangeRow]) -> str:
     return f"{said}; between seeds, where nothing but chance differs, the ratio is {times(nulls)}: {judged}."
 
 
-def _ratios(rows: Sequence[ChangeRow], role: ComparisonRole) -> list[float]:
+def ratios(rows: Sequence[ChangeRow], role: ComparisonRole) -> list[float]:
     """Edge rate over node rate of each comparison in which a node changed."""
     own = [row for row in rows if row.role == role and row.rate is not None]
     edges = {row.comparison: row.rate or 0.0 for row in own if row.kind == "edge"}
@@ -163,7 +182,7 @@ def null_caution(rows: Sequence[ChangeRow]) -> str:
     nulls = len({row.comparison for row in rows if row.role == "null"})
     if not nulls:
         return "Without a second seed nobody can say how much of the change chance alone would do."
-    said = f"The null rests on {count(nulls, 'comparison')} of seeds"
+    said = f"What another seed makes is known from {count(nulls, 'comparison')} of seeds"
     return f"{said}." if nulls >= ENOUGH_SEEDS else f"{said}: a yardstick, not a test."
 
 
@@ -181,18 +200,72 @@ def start_caution(rows: Sequence[FaithfulnessRow], share: float) -> str | None:
 # ---- where ----
 
 
-def critical(rows: Sequence[CriticalRow]) -> str:
-    """Which layers each rule chooses for the first seed, whether the rules agree, and what other seeds choose."""
+def critical(
+    rows: Sequence[CriticalRow], followed: Sequence[LayerFrequencyRow] = (), stability: Sequence[StabilityRow] = ()
+) -> str:
+    """Which layers each rule chooses for the first seed, near ties, whether rules and seeds agree.
+
+    ``followed``, ``stability``: the choices that the fine-tunings whose circuits were followed would have made, and
+    whether they depend on the pairs.
+    """
     seeds, rules = (list(dict.fromkeys(names)) for names in zip(*((row.seed, row.rule) for row in rows), strict=True))
     chosen = {rule: _chosen(rows, seeds[0], rule) for rule in rules}
     said = "; ".join(f"by the {rule} rule {_layers(layers)}" for rule, layers in chosen.items())
     shared = set[int](chosen[rules[0]]).intersection(*chosen.values())
+    others = _elsewhere(followed, {rule: set(layers) for rule, layers in chosen.items()})
     if all(set(layers) == shared for layers in chosen.values()):
-        agree = "the rules agree"
+        agree = "there the rules agree" if others else "the rules agree"
     else:
         agree = f"the rules disagree and share {f'only {_layers(sorted(shared))}' if shared else 'none'}"
     first = f"Layers whose edges changed most in phase 1 of seed {seeds[0]}, most important first: {said}; {agree}."
-    return f"{first}{_other_seeds(rows, seeds, rules[0])}"
+    ties = "".join(_near_tie(rows, seeds[0], rule) for rule in rules)
+    return f"{first}{ties}{_other_seeds(rows, seeds, rules[0])}{others}{_shaky(stability)}"
+
+
+def _near_tie(rows: Sequence[CriticalRow], seed: int, rule: str) -> str:
+    """A warning where the first layer left out is nearly as important as the last one chosen."""
+    own = sorted((row for row in rows if row.seed == seed and row.rule == rule), key=lambda row: row.place)
+    last, *out = [row for row in own if row.chosen][-1:] + [row for row in own if not row.chosen][:1]
+    if not out or out[0].importance < NEAR * last.importance:
+        return ""
+    share = out[0].importance / last.importance
+    return (
+        f" A near tie: by the {rule} rule layer {out[0].layer}, left out, has {share:.0%} of the importance of layer "
+        f"{last.layer}, chosen."
+    )
+
+
+def _elsewhere(rows: Sequence[LayerFrequencyRow], chosen: Mapping[str, set[int]]) -> str:
+    """The choices of the fine-tunings that were followed, where a rule chooses otherwise than in phase 1."""
+    kinds = dict.fromkeys((row.label, row.rule) for row in rows if row.rule in chosen)
+    sets = {kind: {row.layer for row in rows if (row.label, row.rule) == kind and row.chosen} for kind in kinds}
+    other = [
+        f"in {label} the {rule} rule chooses {_layers(sorted(layers))}"
+        for (label, rule), layers in sets.items()
+        if layers != chosen[rule]
+    ]
+    return f" Other fine-tunings choose otherwise: {'; '.join(other)}." if other else ""
+
+
+def _shaky(rows: Sequence[StabilityRow]) -> str:
+    """Sets of critical layers that other pairs would have changed."""
+    shaky = [
+        f"{row.what}, {row.label} (likeness {row.jaccard:.2f})"
+        for row in rows
+        if row.unstable and row.what.startswith("critical layers")
+    ]
+    return f" Another choice of pairs often changes them: {'; '.join(shaky)}." if shaky else ""
+
+
+def rules(rows: Sequence[RuleRow]) -> str:
+    """How far the rules that can choose critical layers agree, over all fine-tunings that were followed."""
+    names = dict.fromkeys(name for row in rows for name in (row.first, row.second))
+    likeness = [row.jaccard for row in rows]
+    return (
+        f"Of {count(len(names), 'rule')} that could choose the layers ({', '.join(names)}), two share from "
+        f"{min(likeness):.2f} to {max(likeness):.2f} of theirs (Jaccard); two random choices share "
+        f"{fmean(row.expected for row in rows):.2f}."
+    )
 
 
 def _other_seeds(rows: Sequence[CriticalRow], seeds: Sequence[int], rule: str) -> str:
@@ -220,7 +293,7 @@ def _layers(layers: Sequence[int]) -> str:
 
 def against_uniform(rows: Sequence[MethodRow]) -> str:
     """CircuitLoRA beside uniform LoRA of the same size."""
-    ours, rival = _arm(rows, "circuitlora"), _arm(rows, "uniform")
+    ours, rival = arm_rows(rows, "circuitlora"), arm_rows(rows, "uniform")
     a, b = fmean(row.accuracy for row in ours), fmean(row.accuracy for row in rival)
     sizes = sorted({row.parameters for row in (*ours, *rival)})
     if len(sizes) == 1:
@@ -235,17 +308,17 @@ def _beyond_noise(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> str:
     """What the difference is worth: over test rows for one seed, over seeds for more, a verdict from eight on."""
     if len(ours) == 1:
         low, high = difference(ours[0], rival[0])
-        said = f"(95 % interval over the test rows: {_points(low, high)})"
+        said = f"(95 % interval over the test rows: {points(low, high)})"
         if low <= 0 <= high:
             return f"{said}: no better than uniform, the test rows cannot tell the two apart"
         return f"{said}: {_better(low, high)} uniform here; another seed may say otherwise"
-    interval = t_interval(_gaps(ours, rival))
+    interval = t_interval(gaps(ours, rival))
     assert isinstance(interval, Interval)
-    said = f"(95 % interval over {count(len(ours), 'seed')}: {_points(interval.low, interval.high)})"
+    said = f"(95 % interval over {count(len(ours), 'seed')}: {points(interval.low, interval.high)})"
     return f"{said}: {_better(interval.low, interval.high)} uniform" if len(ours) >= ENOUGH_SEEDS else said
 
 
-def _gaps(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> list[float]:
+def gaps(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> list[float]:
     """Differences of accuracy, paired by seed."""
     by_seed = {row.seed: row.accuracy for row in rival}
     return [row.accuracy - by_seed[row.seed] for row in ours]
@@ -255,7 +328,8 @@ def _better(low: float, high: float) -> str:
     return "better than" if low > 0 else "worse than" if high < 0 else "no better than"
 
 
-def _points(low: float, high: float) -> str:
+def points(low: float, high: float) -> str:
+    """An interval of a difference of accuracies, in points."""
     return f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
@@ -268,8 +342,8 @@ def difference(ours: MethodRow, rival: MethodRow) -> tuple[float, float]:
 
 def against_random(rows: Sequence[MethodRow]) -> str:
     """CircuitLoRA beside layers drawn at random."""
-    ours = fmean(row.accuracy for row in _arm(rows, "circuitlora"))
-    random = _arm(rows, "random")
+    ours = fmean(row.accuracy for row in arm_rows(rows, "circuitlora"))
+    random = arm_rows(rows, "random")
     draws = [fmean(row.accuracy for row in random if row.draw == n) for n in sorted({row.draw for row in random})]
     below = sum(value < ours for value in draws)
     return (
@@ -280,16 +354,16 @@ def against_random(rows: Sequence[MethodRow]) -> str:
 
 def rivals(rows: Sequence[MethodRow]) -> str | None:
     """Every further arm beside uniform LoRA, best first; None where there is none."""
-    uniform = _arm(rows, "uniform")
+    uniform = arm_rows(rows, "uniform")
     others = [
         arm for arm in dict.fromkeys(row.arm for row in rows) if arm not in ("circuitlora", "uniform", "random")
     ]
     said: list[tuple[float, str]] = []
     for arm in others:
-        gaps = _gaps(_arm(rows, arm), uniform)
-        interval = t_interval(gaps)
-        span = f" ({_points(interval.low, interval.high)})" if isinstance(interval, Interval) else ""
-        said.append((fmean(gaps), f"{TITLES[arm]} {100 * fmean(gaps):+.1f}{span}"))
+        differences = gaps(arm_rows(rows, arm), uniform)
+        interval = t_interval(differences)
+        span = f" ({points(interval.low, interval.high)})" if isinstance(interval, Interval) else ""
+        said.append((fmean(differences), f"{TITLES[arm]} {100 * fmean(differences):+.1f}{span}"))
     if not said:
         return None
     ordered = "; ".join(text for _, text in sorted(said, key=lambda item: -item[0]))
@@ -304,7 +378,8 @@ def seed_caution(rows: Sequence[MethodRow]) -> str:
     return f"The comparison of methods rests on {count(seeds, 'seed')}: it is an illustration, not a test."
 
 
-def _arm(rows: Sequence[MethodRow], arm: str) -> list[MethodRow]:
+def arm_rows(rows: Sequence[MethodRow], arm: str) -> list[MethodRow]:
+    """The rows of one arm."""
     return [row for row in rows if row.arm == arm]
 
 

@@ -2,7 +2,18 @@
 
 import { useState } from "preact/hooks";
 import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../chart.tsx";
-import { count, fixed, labelsOf, lineName, number, percent, plural } from "../format.ts";
+import {
+  count,
+  fixed,
+  labelsOf,
+  lineName,
+  list,
+  number,
+  percent,
+  plural,
+  range,
+  typeset,
+} from "../format.ts";
 import type { CausalRow, HeadRoleRow } from "../payload.ts";
 import { OneOf } from "./controls.tsx";
 
@@ -11,6 +22,7 @@ const RIGHT = 60; // and for the numbers
 const TOP = 4;
 const HEAD = 24;
 const ROW = 20;
+const MANY = 3; // from here on counts are given as a range
 
 const DIRECTIONS: Record<CausalRow["direction"], string> = {
   removal: "Tuned model with the base model\u2019s activations: gain lost",
@@ -37,10 +49,11 @@ export function CausalFigure({ rows, figure }: { rows: CausalRow[] | null; figur
           One model runs, but on some edges it is given what the other model sends along them, on pairs that
           the circuits were not found on. 0{"\u202f"}%: nothing of the gain follows; 100{"\u202f"}%: all of
           it, as when every edge is swapped. Large dots: the changed edges, in the circuit before or after but
-          not in both, and as many unchanged ones, the strongest; lines are 95{"\u202f"}% intervals over the
-          pairs.{" "}
+          not in both, and as many unchanged ones, the strongest (unchanged: in both circuits, or in neither);
+          lines are 95{"\u202f"}% intervals over the pairs.{" "}
           {draws > 0 &&
-            `Small dots: as many unchanged edges, drawn at random ${plural(draws, "time")} (their height within the row means nothing); stroke and number: their mean.`}
+            `Small dots: as many unchanged edges, drawn at random ${plural(draws, "time")} (their height within the row means nothing); stroke and number: their mean. `}
+          Accuracies of this section are on these pairs, not on the test split.
         </>
       }
       numbers={<CausalTable rows={rows} />}
@@ -93,7 +106,7 @@ function Swaps({ title, rows, all }: { title: string; rows: CausalRow[]; all: Ca
                 <text x={x(0) + 7} y={top + 16} class="set">
                   <tspan class="strong">{name}</tspan>
                   <tspan class="quiet" dx={6}>
-                    {plural(own[0]!.edges, "edge")}
+                    {howMany(own)}
                   </tspan>
                 </text>
                 {labels.map((label, n) => (
@@ -113,6 +126,13 @@ function Swaps({ title, rows, all }: { title: string; rows: CausalRow[]; all: Ca
       </div>
     </div>
   );
+}
+
+/** "303 and 317 edges": every fine-tuning has as many as its own circuits differ in. */
+function howMany(rows: readonly Pick<CausalRow, "edges">[]): string {
+  const edges = [...new Set(rows.map((row) => row.edges))];
+  if (edges.length === 1) return plural(edges[0]!, "edge");
+  return `${edges.length > MANY ? range(edges, count) : list(edges.map(count))} edges`;
 }
 
 interface SharesProps {
@@ -209,14 +229,16 @@ export function RolesTable({ rows }: { rows: HeadRoleRow[] | null }) {
           fromEnd(row.position),
           `${fixed(row.attention_before, 2)} \u2192 ${fixed(row.attention_after, 2)}`,
           `${fixed(row.direct_before, 2)} \u2192 ${fixed(row.direct_after, 2)}`,
-          row.sentence,
+          typeset(row.sentence),
         ])}
       />
       <p class="explained">
         Before {"\u2192"} after fine-tuning. Change: how much of the score on the head{"\u2019"}s edges moved,
         in shares of all scores. Token: the place of the prompt to which the head{"\u2019"}s attention, at the
         last token, changed most. Direct contribution: by how much the head alone raises the answer{over}, in
-        logits, the model{"\u2019"}s raw scores of a token.
+        logits, the model{"\u2019"}s raw scores of a token; most of a gain reaches the answer through later
+        parts, so these can be small beside it. Attention that changes by less than 0.05, and contributions
+        below 0.05 logits, are not spoken of.
       </p>
     </div>
   );

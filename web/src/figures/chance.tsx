@@ -31,7 +31,7 @@ const changed = "added and removed, of the circuit before";
 const GROUPS: Group[] = [
   {
     title: "Measures of change: large where more changed.",
-    direction: "More than chance: the dot right of the bars \u2192",
+    direction: "More than one kind of chance: right of its bar \u2192",
     measures: [
       { measure: "edge_rate", title: "Edges changed", axis: changed, write: percent },
       { measure: "node_rate", title: "Nodes changed", axis: changed, write: percent },
@@ -45,7 +45,7 @@ const GROUPS: Group[] = [
   },
   {
     title: "Overlaps: small where more changed.",
-    direction: "More than chance: the dot left of the bars \u2190",
+    direction: "More than one kind of chance: left of its bar \u2190",
     measures: [
       { measure: "edge_jaccard", title: "Edges shared", axis: "in both, of those in either", write: percent },
       { measure: "node_jaccard", title: "Nodes shared", axis: "in both, of those in either", write: percent },
@@ -86,17 +86,20 @@ export function ChanceFigure({ rows, verdicts, figure }: ChanceProps) {
           Dots: from before fine-tuning to after it, one row per fine-tuning; lines are 95{"\u202f"}%
           intervals, from drawing the pairs again; the tinted column is as wide as they are. Bars: two
           circuits that differ by chance of one kind; 95{"\u202f"}% of such comparisons lie within a bar, the
-          stroke is their mean. The change is larger than a kind of chance where the column lies beyond its
-          bar: to the right for a measure of change, to the left for an overlap. Both count the same circuits,
-          so only the first have a verdict. What the bars compare:{" "}
+          stroke is their mean. Where there are several fine-tunings, each has its own bar, in their order;
+          its line is to be held against that one. A change is more than one kind of chance where its whole
+          line lies beyond the bar: to the right for a measure of change, to the left for an overlap. Both
+          count the same circuits, so only the first are judged. What the bars compare:{" "}
           {roles(rows).map((role, i) => (
             <>
               {i > 0 && "; "}
               <i>{NULLS[role][0]}</i>: {NULLS[role][1]}
             </>
           ))}
-          . The verdict in words holds each fine-tuning against the halves of the pairs (the stronger grey)
-          alone; the other bars show how far apart circuits can be.
+          . The words beside a title hold each fine-tuning against another choice of pairs (the stronger grey)
+          alone; the summary has the verdict, for which another seed counts too. The other bars decide
+          nothing: random weights, rewired and random circuits show how far apart circuits are that share
+          nothing.
         </>
       }
       numbers={<ChanceTable rows={rows} />}
@@ -200,7 +203,7 @@ function Panel({ title, axis, write, rows, verdicts }: PanelProps) {
   );
 }
 
-/** The verdict in words; per fine-tuning where they differ. */
+/** How it stands to another choice of pairs; per fine-tuning where they differ. */
 function Verdicts({ rows }: { rows: VerdictRow[] }) {
   const outcomes = [...new Set(rows.map((row) => row.outcome))];
   if (outcomes.length === 1)
@@ -216,9 +219,9 @@ function Verdicts({ rows }: { rows: VerdictRow[] }) {
   );
 }
 
-/** The verdict is on one kind of chance, and the words say which. */
+/** It is held against one kind of chance, and the words say which. */
 function verdictWords(outcome: string): string {
-  return outcome === "not enough to say" ? outcome : `${outcome} of the pairs`;
+  return outcome.replace(/chance$/, "another choice of pairs");
 }
 
 function verdictClass(outcome: string): string {

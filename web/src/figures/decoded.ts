@@ -3,7 +3,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { decodeEdges, type EdgeData } from "../binary.ts";
 import type { CircuitEntry } from "../payload.ts";
-import { type PageState, readState, writeState } from "../state.ts";
+import { isView, type PageState, readState, writeState } from "../state.ts";
 import type { Wiring } from "../wiring.ts";
 
 /** Before and after of the chosen fine-tuning, decoded. */
@@ -63,6 +63,7 @@ export function useAddress(firstLabel: string): [PageState, (change: Partial<Pag
   const latest = useRef(state); // so that `change` stays the same function
   useEffect(() => {
     const follow = () => {
+      if (location.hash && !isView(location.hash)) return; // a link to a section leaves the view as it is
       latest.current = readState(location.hash);
       setState(latest.current);
     };

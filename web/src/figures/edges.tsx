@@ -24,8 +24,13 @@ function columnsFor(rows: EdgeRow[]): Column<EdgeRow>[] {
     { key: "in_after", title: "In after", cell: (row) => yes(row.in_after) },
     { key: "score_before", title: "Score before", numeric: true, cell: (row) => score(row.score_before) },
     { key: "score_after", title: "Score after", numeric: true, cell: (row) => score(row.score_after) },
-    { key: "q", title: "q", numeric: true, cell: (row) => number(Number(row.q.toPrecision(2))) },
-    { key: "changed", title: "Changed", cell: (row) => (row.changed ? <b>yes</b> : "no") },
+    {
+      key: "q",
+      title: "q",
+      numeric: true,
+      cell: (row) => (row.q < 0.001 ? "<0.001" : number(Number(row.q.toPrecision(2)))),
+    },
+    { key: "changed", title: "Joined or left", cell: (row) => (row.changed ? <b>yes</b> : "no") },
   ];
 }
 
@@ -61,7 +66,8 @@ function Edges({ rows, total, run }: EdgesProps) {
       <p class="explained">
         Scores are means over the pairs, in percent of the sum over all edges (each map is scaled, because all
         scores grow in fine-tuning). q: if all edges with a q up to this one were called different, about this
-        share of them would be so by chance. Changed: q below 0.05, and in one of the two circuits only.
+        share of them would be so by chance. Joined or left: in one of the two circuits only, and q below
+        0.05; an edge of both can differ strongly and has not joined or left.
         {total > rows.length &&
           ` Listed are the edges of smallest q, ${count(rows.length)} in all; the table of the run has ${count(total)}.`}
       </p>

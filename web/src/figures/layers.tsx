@@ -101,7 +101,7 @@ function LayersCaption({ rules, measure, hasNull, seed }: CaptionProps) {
     <>
       {what} {hasNull && "Upright strokes: the same between two seeds (the null). "}
       {rules.length > 0 &&
-        `Critical layers, from the circuits around phase 1 of ${seedName(seed)}, are marked at the left: ${marks}; the last panel shows each rule's importance relative to its highest.`}
+        `Critical layers, from the circuits around phase 1 of ${seedName(seed)}, are marked at the left: ${marks}; the last panel shows each rule's importance relative to its highest. Phase 1 is a shorter fine-tuning of its own: the bars are not its.`}
     </>
   );
 }

@@ -44,7 +44,7 @@ export function ListedEdges({ scene, run }: { scene: Scene; run: string }) {
       <p class="explained" role="status">
         {found.length === 0
           ? "No edge matches."
-          : `${count(shown.length)} of ${plural(found.length, "edge")} of ${first} (${words.before}) and ${second} (${words.after}).`}
+          : `${count(shown.length)} of ${plural(found.length, "edge")} of ${words.later ? `${first} and ${words.after}` : `${first} (${words.before}) and ${second} (${words.after})`}.`}
       </p>
       <Sortable
         label="Edges of the circuits shown"
@@ -77,6 +77,7 @@ function columnsFor(before: string, after: string, tested: boolean): Column<Comp
     { key: "difference", title: "Difference", numeric: true, cell: (row) => share(row.difference) },
     { key: "strength", title: "Strength", numeric: true, cell: (row) => share(row.strength) },
   ];
-  const q = (row: ComparedRow) => (row.q === null ? "none" : number(Number(row.q.toPrecision(2))));
+  const q = (row: ComparedRow) =>
+    row.q === null ? "none" : row.q < 0.001 ? "<0.001" : number(Number(row.q.toPrecision(2)));
   return tested ? [...columns, { key: "q", title: "q", numeric: true, cell: q }] : columns;
 }

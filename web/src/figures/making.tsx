@@ -1,13 +1,25 @@
 // How each number was made: definitions, the run's settings, its tables.
 
 import { DataTable } from "../chart.tsx";
-import { count, list, plural } from "../format.ts";
+import { count, fixed, list, plural } from "../format.ts";
 import type { PairsRecord, Payload, Setting, Tables } from "../payload.ts";
 
 const DEFINITIONS: [term: string, text: string][] = [
   [
     "Accuracy",
     "The share of test rows whose answer the model ranks first. Its interval (Wilson, 95\u202f%) counts the rows only.",
+  ],
+  [
+    "Clean, corrupted",
+    "The two prompts of a pair: the one that is asked, and the one like it that has another answer.",
+  ],
+  [
+    "Logit difference",
+    "logit_diff: the model's raw score (logit) of the right answer less that of the wrong one. 0: it prefers neither.",
+  ],
+  [
+    "Node",
+    "A part of the model with at least one edge in the circuit. a5.h2 is head 2 of layer 5, m3 the MLP of layer 3; <q>, <k> and <v> are a head's query, key and value. The degree of a node is its number of edges.",
   ],
   [
     "Edge",
@@ -23,7 +35,7 @@ const DEFINITIONS: [term: string, text: string][] = [
   ],
   [
     "Faithfulness",
-    "The model is run with every edge outside the circuit carrying its corrupted value. (circuit \u2212 corrupted) / (model \u2212 corrupted) on the metric, as a ratio of means: 1 is the whole model, 0 the corrupted run. It is left undefined where the denominator's interval contains 0.",
+    "The model is run with every edge outside the circuit carrying its corrupted value (interchange ablation). (circuit \u2212 corrupted) / (model \u2212 corrupted) on the metric, as a ratio of means: 1 is the whole model, 0 the corrupted run. It is left undefined where the denominator's interval contains 0.",
   ],
   [
     "KL",
@@ -37,14 +49,30 @@ const DEFINITIONS: [term: string, text: string][] = [
     "Cumulative change",
     "The same summed over all checkpoints; it grows with their number, so it is listed, not drawn.",
   ],
+  [
+    "Kept, added, removed",
+    "In both circuits; only in the later one; only in the earlier one. Changed is added or removed; unchanged is in both or in neither.",
+  ],
+  [
+    "Bootstrap",
+    "An interval from drawing the pairs again and again, with putting back: how far the number would move with other pairs of the same kind.",
+  ],
   ["Jaccard", "Shared by both circuits, divided by what either has: 1 is the same, 0 is nothing in common."],
   [
     "Null",
-    "The same comparison between two fine-tunings that differ in their seed only. What it shows is what chance does; a change counts only beyond it.",
+    "The same comparison between two fine-tunings that differ in their seed only. What it shows is what another seed does; a change counts only beyond it.",
+  ],
+  [
+    "More than another choice of pairs",
+    "The estimate and its whole interval lie above what 97.5\u202f% of the comparisons between two halves of the pairs (of the model before, and of the one after) do not exceed. No more: both lie at or below it. Else, or with fewer than ten comparisons, there is not enough to say.",
   ],
   [
     "More than chance",
-    "The estimate and its whole interval lie above what 97.5\u202f% of the comparisons between two halves of the pairs (of the model before, and of the one after) do not exceed. No more than chance: both lie at or below it. Else, or with fewer than ten comparisons, there is not enough to say.",
+    "More than another choice of pairs, in every fine-tuning, and more than another seed: every fine-tuning above every comparison of seeds, by more than either differ among themselves. The stricter of the two decides.",
+  ],
+  [
+    "Gain through the changed edges",
+    "Yes: they carry more of it than as many random unchanged edges do on average, in every fine-tuning, both swapped out of the tuned model and swapped into the base model. In part: in one of the two.",
   ],
   [
     "Share of the gain",
@@ -111,11 +139,17 @@ function Settings({ rows, file }: { rows: Setting[] | null; file: string }) {
       {rows.map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>
-          <dd>{value}</dd>
+          <dd>{settingText(name, value)}</dd>
         </div>
       ))}
     </dl>
   );
+}
+
+/** Bytes as gibibytes, and what is not set as that. */
+function settingText(name: string, value: string): string {
+  if (value === "none") return "not set";
+  return /(^|_)memory$/.test(name) ? `${fixed(Number(value) / 2 ** 30, 1)} GiB` : value;
 }
 
 const WRONG: Record<PairsRecord["wrong"], string> = {

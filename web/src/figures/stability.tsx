@@ -136,7 +136,10 @@ function FrequencyTables({ rows, agreement }: { rows: LayerFrequencyRow[]; agree
         <>
           <p class="explained">
             How far two rules agree: on the order of all layers (Kendall: 1 the same, 0 unrelated, {"\u2212"}1
-            the reverse), and on the critical ones (Jaccard), beside what two random sets share.
+            the reverse), and on the critical ones (Jaccard), beside what two random sets share. Released: the
+            change of score of all edges that leave a layer; normalised: the same, each map scaled to one sum;
+            destination: of those that enter it; both: of either; count: how many edges join or leave the
+            circuit there; before, after: the scores of one map alone.
           </p>
           <DataTable
             label="Agreement of the rules"
