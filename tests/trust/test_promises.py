@@ -5,6 +5,7 @@ import gzip
 import json
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ from circuitune.models.loading import load
 from circuitune.report import build
 from circuitune.report.figures import draw
 from circuitune.tasks.files import read_pairs
+from circuitune.tasks.pairs import PairSet
+from circuitune.tasks.registry import task
 from circuitune.testing import tiny_model
 from readers import GRAPH, model_files, sample_scores, write_run
 
@@ -296,13 +299,14 @@ class TestText:
         assert len(sentence) == 2000
 
     def test_the_command_prints_nothing_that_moves_the_cursor(self, tmp_path: Path, capsys):
-        rows = "".join(f"one more than {n} \x1b[2Jis,one more than {n + 100} \x1b[2Jis,{n}\n" for n in range(3))
-        (tmp_path / "p.csv").write_text("clean,corrupted,answer\n" + rows)
-        call(["tasks", "show", "--pairs", str(tmp_path / "p.csv")])
-        call(["tasks", "check", "--pairs", str(tmp_path / "p.csv"), "--model", "nano"])
-        shown = capsys.readouterr()
-        assert "\x1b" not in shown.out + shown.err
-        assert shown.out + shown.err
+        pairs = task("add_sub", limit=20, style="short").sample(60)
+        kinds = [replace(pair, kind=f"{pair.kind}\x1b[2J\x9b2J\x7f") for pair in pairs]
+        PairSet("mine", tuple(kinds)).to_jsonl(tmp_path / "p.jsonl")
+        for more in ([], ["--json"]):
+            assert call(["tasks", "check", str(tmp_path / "p.jsonl"), *more]) == 0
+            shown = capsys.readouterr()
+            assert "\N{REPLACEMENT CHARACTER}" in shown.out
+            assert not set("\x1b\x7f\x9b") & set(shown.out + shown.err)
 
 
 def test_the_summary_of_a_stranger_is_text_on_the_page(tmp_path: Path):
