@@ -3,6 +3,7 @@
 import ast
 import gzip
 import json
+import sys
 import zipfile
 from contextlib import suppress
 from dataclasses import replace
@@ -26,7 +27,7 @@ from circuitune.core.records import AccuracyRow, SummaryRecord, TransitionRow
 from circuitune.experiments.artefacts import by_step
 from circuitune.experiments.ledger import LARGEST, read_ledger
 from circuitune.experiments.store import Run
-from circuitune.models.loading import load
+from circuitune.models.loading import Loader, load, load_tokenizer, with_adapter
 from circuitune.report import build
 from circuitune.report.figures import draw
 from circuitune.tasks.files import read_pairs
@@ -137,6 +138,24 @@ class TestCode:
         change(model / "config.json", **{field: "somebody/kernel"})
         with pytest.raises(InputError, match="from the hub"):
             load(model)
+
+    @pytest.mark.parametrize(
+        "fields", [{"megatron_config": {"a": 1}, "megatron_core": "ran_here"}, {"megatron_core": "ran_here"}]
+    )
+    def test_a_module_that_an_adapter_names_is_not_imported(
+        self, model: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, object]
+    ):
+        """Refused here, whatever PEFT does: its versions before 0.21 import the module."""
+        adapter = model.parent / "adapter"
+        load(adapter)  # as PEFT writes it, with the default of megatron_core
+        (model / "ran_here.py").write_text(self.CODE)
+        monkeypatch.syspath_prepend(model)
+        change(adapter / "adapter_config.json", **fields)
+        base = load(model)[0]
+        for read in (load, load_tokenizer, Loader().load, lambda place: with_adapter(base, place)):
+            with pytest.raises(InputError, match=r"adapter_config\.json asks for a module of Megatron"):
+                read(adapter)
+        assert "ran_here" not in sys.modules
 
 
 class TestSizes:
