@@ -33,9 +33,10 @@ from circuitune.core.records import AccuracyRow, CircuitRow, PairsRecord, SizeRe
 from circuitune.experiments.ledger import read_ledger
 from circuitune.experiments.recipe import Recipe, load_recipe, to_yaml
 from circuitune.experiments.registration import load_registration
+from circuitune.experiments.scale import config_from, outline
 from circuitune.experiments.specs import PairsSpec, folder_name
 from circuitune.experiments.store import JobFolder
-from circuitune.experiments.study import load_study
+from circuitune.experiments.study import Study, load_study
 from circuitune.models.loading import load, load_tokenizer
 from circuitune.report.embedding import pack
 from circuitune.report.payload import collect
@@ -298,6 +299,8 @@ model: nano
 contest: null
 tuning: {rank: 2, seeds: [0, 1]}
 discovery: {pairs: 6, evaluation_pairs: 6, steps: 2, share: 0.2, metric: logit_diff}
+shape: {model_type: gpt_neox, num_hidden_layers: 2, hidden_size: 16, num_attention_heads: 2, intermediate_size: 32,
+  vocab_size: 64, hidden_act: gelu, dtype: float32, rope_parameters: {rope_type: default, rope_theta: 10000}}
 runs:
   - name: add_sub
     data: {task: add_sub, parameters: {limit: 20, style: short}}
@@ -493,6 +496,14 @@ def _completions(path: Path) -> object:
     return read_completions(path, load_tokenizer("nano"))  # pyright: ignore[reportArgumentType]
 
 
+def _outlined(path: Path) -> Study:
+    """A study as a dry run reads it: the model of its shape is made, without weights."""
+    study = load_study(path)
+    if study.shape is not None:
+        outline(config_from(study.shape))
+    return study
+
+
 def _pairs_record() -> str:
     size = SizeRecord(parameters=3, layers=1, tokens=2.5)
     said: dict[str, Any] = {"name": "n", "settings": {"limit": 3, "more": [1.5, None]}, "digest": "0", "metric": "kl"}
@@ -556,7 +567,7 @@ READERS: tuple[Reader, ...] = (
     Reader("rank plan", _wrote("circuit_plan.json", _plan), RankPlan.load, _sound_plan),
     Reader("recipe", _text("r.yaml", RECIPE), load_recipe, _sound_recipe),
     Reader("registration", _text("registration.yaml", REGISTRATION), load_registration),
-    Reader("study", _study, load_study),
+    Reader("study", _study, _outlined),
     Reader("task parameter", _text("limit.txt", "{a: [1, 2.5, text], b: 2026-01-01}"), _settings),
     Reader("ledger", _LEDGER, read_ledger),
     Reader(

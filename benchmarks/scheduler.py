@@ -113,7 +113,7 @@ def measure(count: int, workers: int, folder: Path) -> dict[str, float]:
         list_runs(folder)
     with timed("check"):
         found = check_run(run.folder)
-    assert not found.broken.keys() & {path.name for path in (run.folder / "jobs").iterdir()}  # tables there are none
+    assert not [name for name in found.broken if name.startswith("jobs/")]  # tables there are none
     with timed("report"):
         build(run.folder)
     times["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

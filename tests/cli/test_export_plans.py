@@ -14,7 +14,7 @@ from circuitune.adapters.allocation import RankPlan
 from circuitune.adapters.data_plan import plan_for
 from circuitune.cli import call
 from circuitune.experiments.inputs import load_whole
-from circuitune.models.loading import load
+from circuitune.models.loading import NANO_FOLDER, load
 
 
 @pytest.fixture
@@ -118,3 +118,15 @@ def test_what_is_wrong_is_one_sentence(
     assert message in shown.err
     assert shown.err.count("circuitune: ") == 1
     assert sorted(plan.iterdir()) == before
+
+
+@pytest.mark.parametrize("fields", [{"num_hidden_layers": "x"}, {"hidden_act": "nope"}, {"rope_parameters": 3}])
+def test_a_config_that_makes_no_model_is_one_sentence(
+    fields: dict[str, object], plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = json.loads((NANO_FOLDER / "config.json").read_text())
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "config.json").write_text(json.dumps({**config, **fields}))
+    command = ["export", "circuit_plan.json", "--for", "axolotl", "--model", str(tmp_path / "odd")]
+    assert call(command) == 2
+    assert "no causal language model that can be found" in capsys.readouterr().err

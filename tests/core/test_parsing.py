@@ -46,7 +46,11 @@ def test_yaml_of_people_is_read():
     [
         ("[" * 100_000, "nested too deeply"),
         ('{"a": 1, "a": 2}', "'a' comes twice"),
-        ("9" * 5000, "digits"),
+        ("9" * 5000, "a number of 5,000 characters"),
+        ("[" + "9" * 400 + "]", "a number of 400 characters"),
+        ('{"a": 1e999}', "1e999 is too large"),
+        ('{"a": -1e999}', "-1e999 is too large"),
+        ("9" * 400 + ".5", "is too large"),
         ("NaN", "NaN is no number"),
         ('["\\uD800"]', "no text in UTF-8"),
         (b"\xff", "no text in UTF-8"),

@@ -44,3 +44,18 @@ def test_a_link_that_leads_out_or_a_pipe_is_refused(tmp_path: Path):
     os.mkfifo(link)
     with pytest.raises(InputError, match="neither a file nor a folder"):
         require_contained(folder)
+
+
+def test_what_a_job_removes_meanwhile_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "job" / "checkpoints").mkdir(parents=True)
+    looked, scandir = list[str](), os.scandir
+
+    def scan(path: Path):
+        if Path(path).name == "checkpoints":
+            Path(path).rmdir()
+        looked.append(Path(path).name)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    require_contained(tmp_path)
+    assert looked == [tmp_path.name, "job", "checkpoints"]

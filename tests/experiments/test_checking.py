@@ -6,14 +6,16 @@ import pytest
 
 from circuitune.cli import call
 from circuitune.core.errors import InputError
-from circuitune.core.manifest import COMPLETE
+from circuitune.core.manifest import COMPLETE, complete
 from circuitune.experiments import store
 from circuitune.experiments.checking import FINISHED, check, stale_jobs
 from circuitune.experiments.inputs import freeze
 from circuitune.experiments.ledger import LEDGER, keep
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.run import conclude
+from circuitune.experiments.specs import folder_name
 from circuitune.experiments.store import INPUTS, RECIPE, SPEC, Run
+from circuitune.experiments.study import RESULTS
 from circuitune.tasks.registry import task
 from experiments import tiny
 
@@ -120,6 +122,33 @@ def test_stale_jobs_are_named_and_whole(
     said = capsys.readouterr()
     assert json.loads(said.out)[0]["stale"] == len(run.jobs)
     assert "the same recipe puts them aside" in said.err
+
+
+def test_what_is_missing_is_named_beside_what_is_stale(copy: tuple[Run, Plan]):
+    run, jobs = copy
+    old = run.job(jobs.tuning[0])
+    spec = old.spec.model_copy(update={"numerics": store.NUMERICS + 1})
+    folder = old.folder.rename(old.folder.with_name(folder_name(spec)))
+    (folder / SPEC).write_text(spec.model_dump_json())
+    complete(folder)
+    gone = run.job(jobs.analyses[0]).folder
+    shutil.rmtree(gone)
+    found = check(run.folder)
+    assert found.stale == [folder.name]
+    assert found.broken[f"jobs/{gone.name}"] == [f"{gone} is missing."]
+    assert f"jobs/{old.folder.name}" not in found.broken  # it is not missing but stale
+
+
+def test_a_studys_tables_without_their_seal_are_not_finished(finished: tuple[Run, Plan], tmp_path: Path):
+    shutil.copytree(finished[0].folder, tmp_path / "one")
+    (tmp_path / RESULTS).mkdir()
+    (tmp_path / RESULTS / "verdicts.csv").write_text("hypothesis\n")
+    found = check(tmp_path)
+    assert found.broken.keys() == {RESULTS}
+    assert "study is not finished" in found.broken[RESULTS][0]
+    assert found.again == ["circuitune sweep, as before"]
+    complete(tmp_path / RESULTS)
+    assert not check(tmp_path).broken
 
 
 def test_a_study_is_checked_with_its_runs_and_ledgers(finished: tuple[Run, Plan], tmp_path: Path):

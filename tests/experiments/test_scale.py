@@ -108,6 +108,24 @@ def test_a_shape_of_no_model_is_refused(tmp_path: Path):
         config_of(str(tmp_path))
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"num_hidden_layers": "x"}, "expected int, got str"),
+        ({"rope_parameters": 3}, "rope_parameters"),
+        ({"hidden_act": "nope"}, "makes no model of its fields .'nope'"),
+        ({"torch_dtype": "nope"}, "no attribute 'nope'"),
+        ({"vocab_size": -1}, "negative dimension"),
+        ({"num_hidden_layers": 3_000_000}, "num_hidden_layers 3,000,000, which no model has"),
+    ],
+)
+def test_fields_that_make_no_model_are_one_sentence(fields: dict[str, Any], said: str):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    with pytest.raises(InputError, match=rf"^shape: .*{said}"):
+        outline(config_from({"model_type": "gpt_neox", **sizes, **fields}))
+
+
 def test_too_few_layers_are_refused(tmp_path: Path):
     shape = outline(config_of(str(tiny_paper.save_model("pythia-1.4b", tmp_path))))
     contest = {"contest": {"critical_layers": 2}}

@@ -39,6 +39,26 @@ def test_a_job_needs_complete_inputs(empty: tuple[Run, Plan]):
         run.job(jobs.tuning[0]).pairs("train")
 
 
+def test_progress_is_none_while_a_worker_clears_what_was_left(
+    empty: tuple[Run, Plan], monkeypatch: pytest.MonkeyPatch
+):
+    run, jobs = empty
+    job = run.job(jobs.tuning[0])
+    listed, folder = Path.iterdir, job.folder / "checkpoints"
+
+    def cleared(path: Path):
+        if path == folder and path.is_dir():
+            shutil.rmtree(path)
+        return listed(path)
+
+    assert job.progress() == 0
+    (folder / "step-00000").mkdir(parents=True)
+    assert 0 < job.progress() < 1
+    monkeypatch.setattr(Path, "iterdir", cleared)
+    assert job.progress() == 0
+    assert not folder.exists()
+
+
 def test_an_edited_spec_is_refused(empty: tuple[Run, Plan]):
     run, jobs = empty
     path = run.job(jobs.tuning[0]).folder / SPEC

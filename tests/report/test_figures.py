@@ -239,6 +239,7 @@ def test_a_run_without_circuits_draws_the_rest(run: Path) -> None:
 @pytest.mark.parametrize("study", sorted(path.parent.name for path in STUDIES.glob("*/tasks.csv")))
 def test_the_picture_of_a_study_in_the_documents_is_that_of_its_tables(study: str, tmp_path: Path) -> None:
     figures.draw(STUDIES / study, tmp_path, ["png"])
+    assert "intervals at the registered level" in (tmp_path / "figures.md").read_text()  # which is in no table
     shown, drawn = (imread(path) for path in (IMAGES / f"study-{study}.png", tmp_path / "verdicts.png"))
     stale = f"call circuitune report figures docs/studies/{study} and copy verdicts.png"
     assert shown.shape == drawn.shape, stale

@@ -1,6 +1,7 @@
 """The served page over real HTTP: who may ask, what is answered, and what a run at work shows."""
 
 import json
+import shutil
 import socket
 from collections.abc import Generator
 from http.client import HTTPConnection, HTTPResponse
@@ -115,7 +116,7 @@ def test_nothing_but_get_and_head_is_answered(server: ReportServer, method: str)
 
 
 def test_head_is_the_answer_without_its_body(server: ReportServer) -> None:
-    for path in ("/state", "/circuit/0"):
+    for path in ("/state", payload_of(server)["circuits"][0]["blob"]):
         answer, text = ask(server, path, "HEAD")
         assert (answer.status, text) == (200, "")
         assert int(answer.getheader("Content-Length") or 0) == len(ask(server, path)[1])
@@ -126,9 +127,9 @@ def test_head_is_the_answer_without_its_body(server: ReportServer) -> None:
     "path",
     [
         "/report.html", "/tables/accuracy.csv", "/recipe.yaml", "/../recipe.yaml", "/circuit/../../recipe.yaml",
-        "/circuit/%2e%2e%2frecipe.yaml", "//etc/passwd", "/etc/passwd", "/circuit/", "/circuit/24", "/circuit/-1",
-        "/circuit/00", "/circuit/0/", "/circuit/0?x", "/circuit/٣", "/circuit/1e0", "/circuit/999999999999", "/?x",
-        "/state/", "http://127.0.0.1/state", "*",
+        "/circuit/%2e%2e%2frecipe.yaml", "//etc/passwd", "/etc/passwd", "/circuit/", "/circuit/0", "/circuit/-1",
+        f"/circuit/{'0' * 64}", f"/circuit/{'A' * 64}", f"/circuit/{'0' * 65}", f"/circuit/{'0' * 64}?x",
+        "/circuit/٣", "/?x", "/state/", "http://127.0.0.1/state", "*",
     ],
 )  # fmt: skip
 def test_any_other_path_is_not_there(server: ReportServer, path: str) -> None:
@@ -188,7 +189,7 @@ def test_a_run_at_work_grows_on_the_page(run: Path) -> None:
         complete(run / "jobs" / "circuits-tune-seed0-0123456789ab")
         last = payload_of(server)
         assert [entry["label"] for entry in last["circuits"]] == 11 * ["tune seed 0"] + 11 * ["tune seed 1"]
-        for step, blob in blobs.items():  # a page opened before goes on asking by the old numbers
+        for step, blob in blobs.items():  # a page opened before goes on asking by the old addresses
             assert ask(server, blob)[1] == kept[step]
 
 
@@ -204,9 +205,81 @@ def test_tables_of_an_earlier_recipe_do_not_hide_what_the_jobs_say(made: Path, r
         shown = payload_of(server)
         assert {row["label"] for row in rows(shown, "accuracy")} == {"tune seed 1"}
         assert rows(shown, "methods")
+        assert "but those of accuracy, faithfulness and circuits, may be of the run before" in shown["problems"][0]
         for job in (run / "jobs").iterdir():
             complete(job)
-        assert len(rows(payload_of(server), "accuracy")) == len(collect_rows(made, "accuracy"))
+        assert {row["label"] for row in rows(payload_of(server), "accuracy")} == {"tune seed 0", "tune seed 1"}
+        before = state(server)
+        complete(run)
+        assert state(server)["version"] != before["version"]
+        sealed = payload_of(server)
+        assert len(rows(sealed, "accuracy")) == len(collect_rows(made, "accuracy"))
+        assert sealed["problems"] == []
+
+
+def test_circuits_of_a_composed_tasks_parts_are_counted_and_not_shown(run: Path) -> None:
+    take_back(run)
+    for kind in ("train", "circuits"):
+        part = run / "jobs" / f"{kind}-phase1-seed0-0123456789ab"
+        spec = json.loads((part / "spec.json").read_text())
+        (part / "spec.json").write_text(json.dumps({**spec, "part": "addition"}))
+        complete(part)
+    complete(run / "jobs" / "circuits-tune-seed1-0123456789ab")
+    with serving(run) as server:
+        shown = payload_of(server)
+        assert shown["served"]["complete"] == 3
+        assert shown["tables"]["accuracy"] is None
+        assert {row["label"] for row in rows(shown, "faithfulness")} == {"tune seed 1"}
+        assert {entry["label"] for entry in shown["circuits"]} == {"tune seed 1"}
+        assert shown["problems"] == []  # nothing is there of an earlier recipe
+
+
+def test_an_address_leads_to_one_circuit_after_a_restart_and_to_none_of_another_run(
+    run: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(run, tmp_path / "another")  # equal names, sizes and times
+    with serving(run) as server:
+        blobs = [entry["blob"] for entry in payload_of(server)["circuits"]]
+        blocks = [ask(server, blob)[1] for blob in blobs[:3]]
+    take_back(run)
+    complete(run / "jobs" / "circuits-tune-seed1-0123456789ab")  # they come in another order now
+    with serving(run) as server:
+        assert {entry["blob"] for entry in payload_of(server)["circuits"]} < set(blobs)
+        complete(run / "jobs" / "circuits-tune-seed0-0123456789ab")
+        payload_of(server)
+        assert [ask(server, blob)[1] for blob in blobs[:3]] == blocks
+    with serving(other) as server:
+        assert not set(blobs) & {entry["blob"] for entry in payload_of(server)["circuits"]}
+        assert ask(server, blobs[0])[0].status == 404
+
+
+def test_a_circuit_that_was_found_anew_is_not_given_to_a_page_of_the_old_one(run: Path) -> None:
+    with serving(run) as server:
+        first, second = (entry["blob"] for entry in payload_of(server)["circuits"][:2])
+        row = read_rows(run / "tables" / "circuits.csv", records.CircuitRow)[1]
+        path, block = run / row.scores, ask(server, second)[1]
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+        assert ask(server, second)[0].status == 404
+        assert ask(server, first)[0].status == 200
+        again = payload_of(server)["circuits"][1]["blob"]
+        assert ask(server, again)[1] == block
+
+
+def test_what_nobody_foresaw_is_a_sentence_and_the_server_goes_on(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def vanished() -> str:
+        raise FileNotFoundError(run / "jobs")
+
+    with serving(run) as server:
+        monkeypatch.setattr(server.served, "state", vanished)
+        answer, text = ask(server, "/state")
+        assert (answer.status, text) == (500, "The run cannot be read just now; ask again.\n")
+        monkeypatch.undo()
+        assert ask(server, "/state")[0].status == 200
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def collect_rows(run: Path, table: str) -> list[list[Any]]:

@@ -3,8 +3,10 @@
 import ast
 import gzip
 import json
+import sys
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,10 +27,12 @@ from circuitune.core.records import AccuracyRow, SummaryRecord, TransitionRow
 from circuitune.experiments.artefacts import by_step
 from circuitune.experiments.ledger import LARGEST, read_ledger
 from circuitune.experiments.store import Run
-from circuitune.models.loading import load
+from circuitune.models.loading import Loader, load, load_tokenizer, with_adapter
 from circuitune.report import build
 from circuitune.report.figures import draw
 from circuitune.tasks.files import read_pairs
+from circuitune.tasks.pairs import PairSet
+from circuitune.tasks.registry import task
 from circuitune.testing import tiny_model
 from readers import GRAPH, model_files, sample_scores, write_run
 
@@ -134,6 +138,24 @@ class TestCode:
         change(model / "config.json", **{field: "somebody/kernel"})
         with pytest.raises(InputError, match="from the hub"):
             load(model)
+
+    @pytest.mark.parametrize(
+        "fields", [{"megatron_config": {"a": 1}, "megatron_core": "ran_here"}, {"megatron_core": "ran_here"}]
+    )
+    def test_a_module_that_an_adapter_names_is_not_imported(
+        self, model: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, object]
+    ):
+        """Refused here, whatever PEFT does: its versions before 0.21 import the module."""
+        adapter = model.parent / "adapter"
+        load(adapter)  # as PEFT writes it, with the default of megatron_core
+        (model / "ran_here.py").write_text(self.CODE)
+        monkeypatch.syspath_prepend(model)
+        change(adapter / "adapter_config.json", **fields)
+        base = load(model)[0]
+        for read in (load, load_tokenizer, Loader().load, lambda place: with_adapter(base, place)):
+            with pytest.raises(InputError, match=r"adapter_config\.json asks for a module of Megatron"):
+                read(adapter)
+        assert "ran_here" not in sys.modules
 
 
 class TestSizes:
@@ -296,13 +318,14 @@ class TestText:
         assert len(sentence) == 2000
 
     def test_the_command_prints_nothing_that_moves_the_cursor(self, tmp_path: Path, capsys):
-        rows = "".join(f"one more than {n} \x1b[2Jis,one more than {n + 100} \x1b[2Jis,{n}\n" for n in range(3))
-        (tmp_path / "p.csv").write_text("clean,corrupted,answer\n" + rows)
-        call(["tasks", "show", "--pairs", str(tmp_path / "p.csv")])
-        call(["tasks", "check", "--pairs", str(tmp_path / "p.csv"), "--model", "nano"])
-        shown = capsys.readouterr()
-        assert "\x1b" not in shown.out + shown.err
-        assert shown.out + shown.err
+        pairs = task("add_sub", limit=20, style="short").sample(60)
+        kinds = [replace(pair, kind=f"{pair.kind}\x1b[2J\x9b2J\x7f") for pair in pairs]
+        PairSet("mine", tuple(kinds)).to_jsonl(tmp_path / "p.jsonl")
+        for more in ([], ["--json"]):
+            assert call(["tasks", "check", str(tmp_path / "p.jsonl"), *more]) == 0
+            shown = capsys.readouterr()
+            assert "\N{REPLACEMENT CHARACTER}" in shown.out
+            assert not set("\x1b\x7f\x9b") & set(shown.out + shown.err)
 
 
 def test_the_summary_of_a_stranger_is_text_on_the_page(tmp_path: Path):

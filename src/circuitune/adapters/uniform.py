@@ -47,6 +47,7 @@ _OTHER = (
     "velora_config",
     "monteclora_config",
     "arrow_config",
+    "megatron_config",
     "use_bdlora",
     "kasa_config",
 )

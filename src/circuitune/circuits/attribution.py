@@ -140,7 +140,8 @@ def _origin(anatomy: Anatomy, inputs: EncodedPairs, values: Tensor, graph: Graph
                 anatomy.model(input_ids=prompts, use_cache=False)
 
     broken = (~torch.isfinite(values)).any(0).nonzero()[:, 0].tolist()
-    return f"{origin(anatomy.model, run)} (up to {graph.destinations[broken[-1]]}, {len(broken)} destinations)"
+    where = origin(anatomy.model, run, "the gradients overflow")
+    return f"{where} (up to {graph.destinations[broken[-1]]}, {len(broken)} destinations)"
 
 
 @dataclass

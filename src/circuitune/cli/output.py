@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
+from circuitune.core.errors import CONTROLS
+
 _quiet = False
 
 
@@ -76,7 +78,7 @@ def working(text: str) -> AbstractContextManager[object]:
 
 def _tame(text: str) -> str:
     """The text without what moves a terminal's cursor, changes its title or reads from it: prompts are data."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f]", "\N{REPLACEMENT CHARACTER}", text)
+    return re.sub(f"[{CONTROLS}]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 def _cell(value: object) -> str:

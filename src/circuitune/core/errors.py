@@ -2,6 +2,10 @@
 
 import re
 
+CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
+"""Between the brackets of a regular expression: what moves a terminal's cursor, changes its title or reads from it.
+
+All control characters but tab and newline; of those above 0x7f, U+009B begins a command in many terminals."""
 MOST = 2000
 """Characters of a sentence; what a file put into it may be of any length."""
 
@@ -10,7 +14,7 @@ class _SentenceError(Exception):
     """One line of text, in which nothing that a file says moves the cursor of a terminal."""
 
     def __init__(self, message: str) -> None:
-        plain = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", message)
+        plain = re.sub(rf"[{CONTROLS}\t\n\u2028\u2029]+", " ", message)
         super().__init__(plain if len(plain) <= MOST else f"{plain[: MOST - 3]}...")
 
 

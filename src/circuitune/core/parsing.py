@@ -6,6 +6,7 @@ do: a key that comes twice in a mapping, text that no UTF-8 file can hold, and v
 
 import json
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any, NoReturn, cast
 
 import yaml
@@ -15,17 +16,23 @@ LONGEST_YAML = 100_000
 MOST_VALUES = 20_000
 """Values of a YAML text with its aliases written out: nine lines of aliases to aliases can stand for a billion."""
 LONGEST_NUMBER = 100
-"""Characters of a whole number in YAML; hexadecimal ones of any length would be read, and could not be printed."""
+"""Characters of a whole number; longer ones would be read, and could not be printed or made a float."""
 
 
 def parse_json(text: str | bytes) -> object:
-    """The value of a JSON text; NaN and infinity, which are no JSON, are refused.
+    """The value of a JSON text; NaN and infinity, which are no JSON, and numbers too large for a float are refused.
 
     Raises:
         ValueError: it is none, in one line.
     """
     try:
-        value: object = json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+        value: object = json.loads(
+            text,
+            object_pairs_hook=_distinct,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+        )
         if b"\\ud" in (text if isinstance(text, bytes) else text.encode()).lower():
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except RecursionError as error:
@@ -90,6 +97,24 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
 
 
+def _finite(digits: str) -> float:
+    """A number with a point or an exponent; 1e999 would be read as infinity."""
+    value = float(digits)
+    if not isfinite(value):
+        raise ValueError(f"{digits[:60]} is too large for a number")
+    return value
+
+
+def _whole(digits: str) -> int:
+    _require_short(digits)
+    return int(digits)
+
+
+def _require_short(digits: str) -> None:
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(digits):,} characters")
+
+
 def _refuse_twice(names: Iterable[str]) -> NoReturn:
     seen: set[str] = set()
     twice = next(name for name in names if name in seen or seen.add(name))
@@ -124,5 +149,5 @@ def _count(node: yaml.Node, counted: dict[int, int]) -> int:
 def _require_text(node: yaml.ScalarNode) -> None:
     value = str(node.value)
     value.encode()  # UnicodeEncodeError, a ValueError, for half of a surrogate pair
-    if node.tag == "tag:yaml.org,2002:int" and len(value) > LONGEST_NUMBER:
-        raise ValueError(f"a number of {len(value):,} characters")
+    if node.tag == "tag:yaml.org,2002:int":
+        _require_short(value)

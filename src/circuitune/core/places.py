@@ -29,19 +29,25 @@ def is_plain_name(name: str) -> bool:
 def require_contained(folder: Path) -> None:
     """See to it that whatever is read or removed below ``folder``, where it exists, is in it.
 
+    Jobs at work may remove and replace what is there meanwhile.
+
     Raises:
         InputError: a link that leads out of it, or what is neither file nor folder (a pipe would be waited for).
     """
     top = folder.resolve()
     waiting = [top] if top.is_dir() else []
     while waiting:
-        with os.scandir(waiting.pop()) as entries:
+        try:
+            entries = os.scandir(waiting.pop())
+        except FileNotFoundError:  # it has vanished, so there is nothing to contain
+            continue
+        with entries:
             for entry in entries:
                 if entry.is_symlink():
                     _require_link_within(Path(entry.path), top)
                 elif entry.is_dir():
                     waiting.append(Path(entry.path))
-                elif not entry.is_file():
+                elif not entry.is_file() and os.path.lexists(entry.path):  # what has vanished is no file either
                     raise InputError(f"{entry.path} is neither a file nor a folder; remove it.")
 
 

@@ -62,8 +62,9 @@ def check(folder: Path) -> Findings:
             found.add(check_run(part), part.name)
         if (part / LEDGER).is_file():
             found.checked[f"{part.name}/{LEDGER}"] = _ledger(part / LEDGER)
-    if (folder / RESULTS / COMPLETE).is_file():
-        found.checked[RESULTS] = verify(folder / RESULTS)
+    if (results := folder / RESULTS).is_dir():
+        unsealed = f"{results} is not finished: its tables may be those of other runs."
+        found.checked[RESULTS] = verify(results) if (results / COMPLETE).is_file() else [unsealed]
         if found.checked[RESULTS]:
             found.again.append("circuitune sweep, as before")
     if not found.checked:
@@ -107,8 +108,9 @@ def _jobs(run: Run, recipe: Recipe, found: Findings) -> None:
     found.stale += stale_jobs(run)
     if not run.jobs:
         found.checked["jobs"] = [f"{run.folder} has no jobs yet: nothing of it was done."]
-    if model is not None and not found.stale:
-        for spec in plan(recipe, model).jobs:
+    stale = {name.rpartition("-")[0] for name in found.stale}  # there, under the name that its own version gave it
+    for spec in plan(recipe, model).jobs if model is not None else ():
+        if spec.label not in stale:
             found.checked.setdefault(f"jobs/{folder_name(spec)}", [f"{run.job(spec).folder} is missing."])
 
 

@@ -210,8 +210,10 @@ class JobFolder:
         if isinstance(spec, RobustnessSpec | ComposeSpec):  # they write once, at their end
             return 0.0
         made = "checkpoints" if isinstance(spec, TrainSpec) else "circuits"
-        folder = self.folder / made
-        count = len(list(folder.iterdir())) if folder.is_dir() else 0
+        try:
+            count = len(list((self.folder / made).iterdir()))
+        except FileNotFoundError:  # nothing yet, or a worker clears away what a killed attempt left
+            count = 0
         return min(count / (self._checkpoints(spec) + 1), 0.99)
 
     def _checkpoints(self, spec: TrainSpec | DiscoverSpec) -> int:

@@ -8,19 +8,29 @@ from torch import Tensor, nn
 
 
 def broken_weight(model: nn.Module) -> str | None:
-    """The name of the first weight that holds NaN or infinity."""
-    return next((name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())), None)
+    """The name of the first weight that holds NaN or infinity; of an offloaded model, among those that are here."""
+    return next((name for name, weight in model.named_parameters() if not _is_finite(weight)), None)
 
 
-def origin(model: nn.Module, run: Callable[[], object]) -> str:
-    """In words, as the end of a sentence, where NaN or infinity comes from when `run` runs the model."""
+def origin(
+    model: nn.Module, run: Callable[[], object] | None, rest: str = "what is computed from them overflows"
+) -> str:
+    """Where NaN or infinity comes from, in words, as the end of a sentence.
+
+    Args:
+        model: whose weights are looked at first.
+        run: runs the model as it was run; None where that cannot be repeated, and activations are not known.
+        rest: what must be to blame where nothing that was looked at is.
+    """
     if weight := broken_weight(model):
         return f"the weight {weight} holds NaN or infinity"
+    if run is None:
+        return f"all weights are finite, so {rest}"
     with _watched(model) as broken, torch.no_grad():
         run()
     if broken:
         return f"the output of {broken[0]} is the first that overflows or is NaN"
-    return "all weights and activations are finite, so the gradients overflow"
+    return f"all weights and activations are finite, so {rest}"
 
 
 @contextmanager
@@ -30,7 +40,7 @@ def _watched(model: nn.Module) -> Iterator[list[str]]:
 
     def watch(name: str) -> Callable[[nn.Module, object, object], None]:
         def see(module: nn.Module, given: object, output: object) -> None:
-            if not all(bool(tensor.isfinite().all()) for tensor in _tensors(output)):
+            if not all(map(_is_finite, _tensors(output))):
                 broken.append(name)
 
         return see
@@ -41,6 +51,14 @@ def _watched(model: nn.Module) -> Iterator[list[str]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers of a tensor are; one on the meta device holds none."""
+    if tensor.is_meta:
+        return True
+    asked = tensor.float() if tensor.element_size() == 1 else tensor  # torch answers for few types of 8 bits
+    return bool(asked.isfinite().all())
 
 
 def _tensors(output: object) -> Iterator[Tensor]:

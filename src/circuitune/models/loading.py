@@ -55,6 +55,8 @@ _TOKENIZER = (
     "*.tiktoken",
     "tekken.json",
 )
+_MEGATRON = "megatron.core"
+"""What PEFT writes into every adapter's config; it is imported only where there is a ``megatron_config``."""
 _ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 _MOST_PER_BYTE = 16
 """Weights in a byte of a quantised model's file; the tightest formats have five."""
@@ -249,9 +251,21 @@ def _own_content(place: _Place, adapter: Path | None) -> str:
 
 
 def _adapter_config(place: _Place) -> Path | None:
-    """Where the ``adapter_config.json`` is; None where the place holds a model."""
+    """Where the ``adapter_config.json`` is; None where the place holds a model.
+
+    Raises:
+        InputError: it names a module of Megatron: PEFT before 0.21 imports whichever is named there.
+    """
     found = find_adapter_config_file(place.source, revision=place.options["revision"], local_files_only=place.offline)
-    return None if found is None else Path(found)
+    if found is None:
+        return None
+    said = _said(Path(found))
+    if said.get("megatron_config") or said.get("megatron_core") not in (None, _MEGATRON):
+        raise InputError(
+            f"{place.shown}: its adapter_config.json asks for a module of Megatron, which could be any code; remove "
+            "megatron_config and megatron_core from it, if the adapter does without."
+        )
+    return Path(found)
 
 
 def _find(
@@ -425,7 +439,8 @@ def _with_adapter(model: PreTrainedModel, place: _Place) -> PeftModel:
 
 
 def _require_adapter(place: _Place) -> None:
-    """InputError where an adapter has no weights, or pickled ones that nobody asked for."""
+    """InputError where an adapter has no weights, pickled ones that nobody asked for, or a config that runs code."""
+    _adapter_config(place)
     if not place.has(*_ADAPTER):
         raise InputError(f"{place.shown} holds an adapter's config but no adapter_model.safetensors; save it there.")
     if place.pickled:

@@ -1,7 +1,8 @@
 """A run while it is at work: which of its jobs are complete, and the rows they have written so far.
 
 The tables of a run are written when all its jobs are complete. Until then the rows of accuracy, faithfulness and
-circuits are read from the finished jobs themselves, which write the same schemas.
+circuits are read from the finished jobs themselves, which write the same schemas. Other tables and the summary may
+be there from before the run's last change; `former_of` says so.
 """
 
 import hashlib
@@ -16,10 +17,12 @@ from pydantic import BaseModel
 from circuitune.core.csvio import read_rows
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import COMPLETE
+from circuitune.core.parsing import parse_object
 from circuitune.core.records import AccuracyRow, CircuitRow, FaithfulnessRow
 from circuitune.report.payload import read_tables
 
 SHOWN: Final = (
+    "COMPLETE.json",
     "recipe.yaml",
     "environment.json",
     "summary.json",
@@ -57,19 +60,39 @@ def state_of(run: Path) -> State:
 def tables_of(run: Path) -> dict[str, Sequence[BaseModel]]:
     """The rows of a run's tables; those that finished jobs have too from there, unless the run is finished.
 
+    As in the tables of a finished run, fine-tunings and circuits of a composed task's parts are not among them.
+
     Raises:
         InputError: it is no run folder, or a table is damaged.
     """
     tables = read_tables(run)
-    jobs = _jobs(run)
-    done = [job for job in jobs if _complete(job)]
+    at_work = _at_work(run)  # before jobs are read: what they finish from here on is in no table
+    done = [job for job in _jobs(run) if _complete(job) and not _spec(job).get("part")]
     so_far: dict[str, Sequence[BaseModel]] = {
         "accuracy": _joined(done, AccuracyRow, "accuracy.csv"),
         "faithfulness": _joined(done, FaithfulnessRow, "faithfulness.csv"),
         "circuits": [row for job in done for row in _circuits(run, job)],
     }
-    unfinished = len(done) < len(jobs)
-    return tables | {name: rows for name, rows in so_far.items() if rows and (unfinished or name not in tables)}
+    return tables | {name: rows for name, rows in so_far.items() if rows and (at_work or name not in tables)}
+
+
+def former_of(run: Path) -> list[str]:
+    """A sentence where the page may show what was made before the run's last change; none of a run that is finished.
+
+    A folder without jobs, such as one of tables alone, is taken for finished.
+    """
+    made = (run / "summary.json").is_file() or any(run.glob("tables/*.csv"))
+    if not _at_work(run) or not made:
+        return []
+    return [
+        "This run is not finished: its summary, and all tables but those of accuracy, faithfulness and circuits, may "
+        "be of the run before its last change."
+    ]
+
+
+def _at_work(run: Path) -> bool:
+    """Whether there are jobs, and tables and summary are not yet those of all of them."""
+    return not (run / COMPLETE).is_file() and bool(_jobs(run))
 
 
 def _jobs(run: Path) -> list[Path]:
@@ -100,7 +123,14 @@ def _circuits(run: Path, job: Path) -> Iterator[CircuitRow]:
 def _share(job: Path) -> float:
     """The size of the circuits that a job saves."""
     try:
-        spec: Any = json.loads((job / "spec.json").read_bytes())
-        return float(spec["discovery"]["share"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return float(_spec(job)["discovery"]["share"])
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{job / 'spec.json'} is no job of a circuit; run the recipe again.") from error
+
+
+def _spec(job: Path) -> dict[str, Any]:
+    """What a job is to do, unchecked."""
+    try:
+        return parse_object((job / "spec.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{job / 'spec.json'} cannot be read ({error}); run the recipe again.") from error

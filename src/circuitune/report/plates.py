@@ -397,7 +397,8 @@ def verdicts(tasks: Sequence[TaskEffectRow], claims: Sequence[ClaimRow]) -> Plat
     kinds = {row.interval for row in tasks} - {"none"}
     how = " and ".join({"BCa": "BCa bootstrap", "t": "Student's"}[kind] for kind in sorted(kinds))
     caption = (
-        f"Effect less its null, mean over seeds, with {how} 95 % intervals; full dots where the registered test "
-        f"finds one (exploratory hypotheses have none). {' '.join(claim.sentence for claim in claims)}"
+        f"Effect less its null, mean over seeds, with {how} intervals at the registered level; full dots where the "
+        "registered test finds one (exploratory hypotheses have none). "
+        f"{' '.join(claim.sentence for claim in claims)}"
     )
     return Plate("What a study found", forest(panels, "effect less null"), caption)

@@ -1,11 +1,14 @@
 """The page of a run over HTTP, for this machine alone: it follows a run at work, and fetches circuits one by one.
 
     GET /             the page; its payload names every circuit by its address
-    GET /circuit/<n>  scores and edges of one circuit, as ``embedding`` packs them
+    GET /circuit/<h>  scores and edges of one circuit, as ``embedding`` packs them
     GET /state        {"version", "complete", "jobs"}: the page asks every few seconds whether there is more to show
 
-Nothing else is answered. A number is looked up among the circuits the page has named; no part of a request becomes a
-path. Names that lead to this machine by somebody else's DNS are refused by the Host header.
+Nothing else is answered. An address is looked up among the circuits the page has named; no part of a request becomes
+a path. It is a hash of which files they are, when they were written and how long they are: a page never gets another
+circuit than it was made with, also where its server has begun anew, or serves another run by now.
+
+Names that lead to this machine by somebody else's DNS are refused by the Host header.
 """
 
 import errno
@@ -18,13 +21,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
 from sys import exc_info
-from threading import Lock
 from typing import Any, Final, cast
 
 from circuitune.core.errors import InputError
+from circuitune.core.manifest import digest
 from circuitune.core.records import CircuitRow
 from circuitune.report.embedding import graph_of, pack
-from circuitune.report.live import state_of, tables_of
+from circuitune.report.live import former_of, state_of, tables_of
 from circuitune.report.payload import Located, Payload, describe, inside
 from circuitune.report.render import render
 
@@ -43,12 +46,11 @@ HEADERS: Final = {
 
 
 class Served:
-    """A run folder as what can be asked for. Circuits keep their number as long as the server runs."""
+    """A run folder as what can be asked for."""
 
     def __init__(self, run: Path) -> None:
         self._run = run
-        self._known: list[tuple[Path, Path]] = []
-        self._lock = Lock()
+        self._known: dict[str, tuple[Path, Path]] = {}
 
     def page(self) -> str:
         """The whole page.
@@ -58,25 +60,40 @@ class Served:
         """
         state = state_of(self._run)  # first: what is written from here on makes the page look again
         page, _ = describe(self._run, tables_of(self._run), self._locate)
-        return render(Payload({**page, "served": asdict(state)}, {}), served=True)
+        problems = [*former_of(self._run), *cast(list[str], page["problems"])]
+        return render(Payload({**page, "problems": problems, "served": asdict(state)}, {}), served=True)
 
     def state(self) -> str:
         """How far the run is, as JSON."""
         return json.dumps(asdict(state_of(self._run)))
 
-    def circuit(self, number: int) -> str | None:
-        """The data block of one circuit; None where no page has named it, InputError where it cannot be read."""
-        if number >= len(self._known):
+    def circuit(self, address: str) -> str | None:
+        """The data block of one circuit; None where no page has named it or it is another now.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        files = self._known.get(address)
+        if files is None:
             return None
-        return pack(*self._known[number]).data
+        block = pack(*files).data
+        return block if _address(files) == address else None  # asked last: it may have changed while it was read
 
     def _locate(self, row: CircuitRow) -> Located:
         files = (inside(self._run, row.scores), inside(self._run, row.circuit))
-        graph = graph_of(files[0])
-        with self._lock:
-            if files not in self._known:
-                self._known.append(files)
-            return Located(graph, None, f"/circuit/{self._known.index(files)}")
+        graph, address = graph_of(files[0]), _address(files)
+        self._known[address] = files
+        return Located(graph, None, f"/circuit/{address}")
+
+
+def _address(files: tuple[Path, Path]) -> str:
+    """What the files of a circuit are known by as long as neither changes."""
+    try:
+        status = [path.stat() for path in files]
+    except OSError as error:
+        raise InputError(f"{error.filename} is missing; discover it again.") from error
+    seen = [(str(path), one.st_mtime_ns, one.st_size) for path, one in zip(files, status, strict=True)]
+    return digest(seen)
 
 
 class ReportServer(ThreadingHTTPServer):
@@ -143,6 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
         except InputError as error:
             self._say(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
             return
+        except Exception:  # such as a file that a job replaces meanwhile; the page asks again
+            self._say(HTTPStatus.INTERNAL_SERVER_ERROR, "The run cannot be read just now; ask again.")
+            return
         if text is None:
             self._say(HTTPStatus.NOT_FOUND, "There is no such circuit.")
         else:
@@ -161,8 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
             return "text/html", served.page
         if path == "/state":
             return "application/json", served.state
-        asked = re.fullmatch(r"/circuit/(0|[1-9][0-9]{0,8})", path)
-        return ("text/plain", lambda: served.circuit(int(asked[1]))) if asked else None
+        asked = re.fullmatch(r"/circuit/([0-9a-f]{64})", path)
+        return ("text/plain", lambda: served.circuit(asked[1])) if asked else None
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What the base class refuses: a method other than GET and HEAD, or what is no HTTP; nothing is echoed."""

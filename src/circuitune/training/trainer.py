@@ -92,7 +92,7 @@ class Continues:
         trained: Any = self
         return trained.model
 
-    def _tell_loss(self, loss: float, run: Callable[[], object] = lambda: None) -> None:
+    def _tell_loss(self, loss: float, run: Callable[[], object] | None = None) -> None:
         """Add to the loss of the step under way; MachineError where it is not finite. ``run`` repeats the forward."""
         trained: Any = self
         step = trained.state.global_step + 1
