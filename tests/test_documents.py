@@ -13,6 +13,8 @@ import yaml
 
 import circuitune as ct
 from circuitune.cli.application import application
+from circuitune.core.csvio import read_rows
+from circuitune.core.study_records import ClaimRow
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -89,3 +91,14 @@ def test_files_to_be_copied_have_the_form_they_need():
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     jobs = [yaml.safe_load(text) for text in blocks("yaml") if "kind: RayJob" in text]
     assert [job["spec"]["entrypoint"].split()[:2] for job in jobs] == [["circuitune", "sweep"]]
+
+
+def test_the_verdicts_in_the_documents_are_the_computed_ones():
+    text = (ROOT / "docs" / "studies.md").read_text()
+    rows = re.findall(r"^\| (\d): .* \| ([a-z ]+) \| `(\w+)` \|$", text, re.M)
+    assert [int(claim) for claim, _, _ in rows] == [1, 2, 3, 4, 5]
+    for claim, said, study in rows:
+        found = read_rows(ROOT / "docs" / "studies" / study / "verdicts.csv", ClaimRow)
+        judged = {row.outcome for row in found if row.claim == int(claim) and row.outcome != "exploratory"}
+        assert judged == {said}
+        assert all(row.final for row in found)
