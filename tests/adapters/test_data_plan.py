@@ -13,13 +13,13 @@ from circuitune.adapters.allocation import RankPlan
 from circuitune.adapters.completions import read_completions
 from circuitune.adapters.data_plan import (
     completion_scores,
-    contest_verdict,
     data_plan,
     plan_for,
     readable,
     scoring_cost,
 )
 from circuitune.adapters.modules import linear_modules
+from circuitune.adapters.verdicts import FROM_DATA
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.metrics import appended
 from circuitune.core.errors import InputError
@@ -100,7 +100,7 @@ def test_provenance_says_what_the_plan_was_made_of(tmp_path):
     assert said["seed"] == 3
     assert said["rows_cut"] > 0
     assert sum(key.startswith("left_out.") for key in said) == 1
-    assert said["contest"] == contest_verdict()
+    assert said["contest"] == FROM_DATA
     plan.save(tmp_path / "plan.json")
     assert RankPlan.load(tmp_path / "plan.json").provenance == said
 

@@ -16,8 +16,9 @@ from adapters.ranks import ranks_of
 from adapters.sft import sums, tokenizer
 from circuitune.adapters.allocation import RankPlan
 from circuitune.adapters.completions import read_completions
-from circuitune.adapters.data_plan import completion_scores, contest_verdict, data_plan
+from circuitune.adapters.data_plan import completion_scores, data_plan
 from circuitune.adapters.export import axolotl_fragment, model_card, save_peft_folder, skeleton, trl_script
+from circuitune.adapters.verdicts import FROM_DATA
 from circuitune.core.errors import InputError
 from circuitune.testing import tiny_model
 from experiments import tiny
@@ -139,13 +140,13 @@ def test_the_card_says_what_is_known():
     card = model_card(plan, model, model="some/model")
     assert f"{plan.count:,} trainable parameters" in card
     assert "on 20 rows of the dataset" in card
-    assert contest_verdict() in card
+    assert FROM_DATA in card
     assert "| gpt_neox.layers.0.attention.dense |" in card
     assert json.loads(card.partition("```json")[2].partition("```")[0]) == dict(plan.provenance)
     by_layer = model_card(RankPlan.two_level(model, [1], 2, 5), model, model="some/model")
     assert "| 0 | 2 |\n| 1 | 5 |\n| 2 | 2 |" in by_layer
     assert "critical layers, most important first: 1" in by_layer
-    assert contest_verdict() not in by_layer
+    assert "Against uniform LoRA" not in by_layer
 
 
 def test_a_peft_folder_is_an_adapter_to_go_on_from(tmp_path):

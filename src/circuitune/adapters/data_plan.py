@@ -11,7 +11,6 @@ critical.
 """
 
 from dataclasses import dataclass, replace
-from importlib import resources
 from math import ceil
 from time import perf_counter
 
@@ -23,6 +22,7 @@ from circuitune.adapters.allocation import TWO_LEVEL, GateMode, RankPlan, rank_p
 from circuitune.adapters.completions import MAX_TOKENS, ROWS, Completions, Corruption, Dataset, read_completions
 from circuitune.adapters.gate import RANDOM_MODELS, RANDOM_ROWS
 from circuitune.adapters.modules import Model, linear_modules
+from circuitune.adapters.verdicts import FROM_DATA
 from circuitune.circuits.attribution import attribute
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.memory import BUDGET, attribution_memory
@@ -73,7 +73,7 @@ def plan_for(
     By layer it would hardly look at the data: without a second map the rule books every edge to its source's layer
     and the input to layer 0, early layers have the most edges leaving, and on the embedded model layer 0 came first
     for sums, for counting and for random words alike. By module an edge counts at both ends and the input nowhere.
-    A contest at equal size may change this default; `contest_verdict` says what is known.
+    A contest at equal size may change this default; `verdicts` says what is known.
 
     Args:
         model: the base model, without an adapter.
@@ -186,18 +186,13 @@ def data_plan(
         **{f"left_out.{reason}": count for reason, count in sample.left_out.items()},
         "max_tokens": sample.max_tokens,
         "seed": sample.seed,
-        "contest": contest_verdict(),
+        "contest": FROM_DATA,
     }
     if sample.sha256 is not None:
         traced["dataset_sha256"] = sample.sha256
     if isinstance(name := model.name_or_path, str) and name:
         traced["model"] = name
     return replace(plan, provenance={**plan.provenance, **traced})
-
-
-def contest_verdict() -> str:
-    """What is known of such plans against uniform LoRA of the same size: the text of ``contest_verdict.txt``."""
-    return resources.files("circuitune.adapters").joinpath("contest_verdict.txt").read_text("utf-8").strip()
 
 
 @dataclass(frozen=True)

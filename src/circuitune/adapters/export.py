@@ -23,10 +23,10 @@ from peft import LoraConfig
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from circuitune.adapters.allocation import OWNED, RankPlan
-from circuitune.adapters.data_plan import contest_verdict
 from circuitune.adapters.lora import attach, save_adapter
 from circuitune.adapters.modules import linear_modules
 from circuitune.adapters.uniform import COMPANIONS
+from circuitune.adapters.verdicts import contest_verdict
 from circuitune.circuits.scores import EdgeScores
 from circuitune.core.atomic import ensure_writable_folder, write_text
 from circuitune.core.errors import InputError
@@ -169,7 +169,7 @@ def model_card(plan: RankPlan, base: PreTrainedModel, *, model: str) -> str:
     ]
     if "gate" in said:
         lines += [f"Was the choice stable and more than chance? {_prose(said['gate'])}.", ""]
-    verdict = _prose(said.get("contest", "")) or (contest_verdict() if "dataset" in said else "")
+    verdict = _prose(said.get("contest", "")) or contest_verdict(said)
     if verdict:
         lines += [f"Against uniform LoRA of the same size: {verdict}", ""]
     lines += [

@@ -271,7 +271,7 @@ def _from_data(
 ) -> "tuple[RankPlan, dict[str, Any], list[EdgeScores]]":
     """The plan from training data, saying what it costs before it starts; facts for the report; and the scores."""
     from circuitune.adapters.completions import read_completions
-    from circuitune.adapters.data_plan import completion_scores, contest_verdict, data_plan, readable, scoring_cost
+    from circuitune.adapters.data_plan import completion_scores, data_plan, readable, scoring_cost
 
     assert data.dataset is not None
     most = readable(model, data.max_tokens)
@@ -291,7 +291,6 @@ def _from_data(
         "scores": str(scores_file),
         "rows": {"used": len(sample), "read": sample.read, "cut": sample.cut, "left_out": dict(sample.left_out)},
         "cost": asdict(cost),
-        "contest": contest_verdict(),
     }
     return made, facts, [scores]
 
@@ -316,7 +315,9 @@ def _report(
     heavy: list[dict[str, Any]],
 ) -> None:
     """Ranks by layer or by module, the edges they owe most to, the number of parameters, and what the gate found."""
-    base = model.num_parameters()
+    from circuitune.adapters.verdicts import contest_verdict
+
+    base, known = model.num_parameters(), contest_verdict(made.provenance)
     unit, rows = _ranks(made, model)
     if json:
         result: dict[str, Any] = {
@@ -327,6 +328,7 @@ def _report(
             "parameters": made.count,
             f"{unit}s": rows,
             "gate": made.gate and {**asdict(made.gate), "passed": made.gate.passed},
+            "contest": known,
             **facts,
         }
         show_json(result)
@@ -341,8 +343,9 @@ def _report(
     show(f"{planned}{made.count:,} trainable parameters, {made.count / (base + made.count):.4%} of the whole.")
     if made.gate is not None:
         show(made.gate.sentence)
+    if known:
+        show(f"Against uniform LoRA of the same size: {known}")
     if facts:
-        show(f"Against uniform LoRA of the same size: {facts['contest']}")
         show(f"Scores: {facts['scores']}")
     rows = "" if facts else " --dataset sft.jsonl"
     show(f"Plan: {out} (for your trainer: circuitune export {out} --for trl{rows} --out train_trl.py)")
