@@ -104,7 +104,7 @@ def test_provenance_keeps_whole_numbers_whole(tmp_path):
         (b'{"title": "t", "sentences": [], "notes": [], "findings": {}, "extra": 1}', "extra: Extra inputs"),
         (b'{"title": "t", "sentences": "one"}', "sentences: "),
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"title": 1' + b"0" * 5000 + b"}", "digits"),
+        (b'{"title": 1' + b"0" * 5000 + b"}", "a number of 5,001 characters"),
         (b'{"title": "a", "title": "b"}', "'title' comes twice"),
     ],
 )
