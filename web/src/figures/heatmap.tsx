@@ -80,7 +80,6 @@ export function HeatMap({ scene, pair }: { scene: Scene; pair: Pair }) {
         onClick={(event) => hold(scene, cellAt(wiring, plane, event))}
         onKeyDown={(event) => {
           if (event.key === "Enter") hold(scene, cell);
-          else if (event.key === "Escape") scene.onHold(null);
           else if (event.key.startsWith("Arrow")) point(walked(wiring, cell, event.key));
           else return;
           event.preventDefault();
