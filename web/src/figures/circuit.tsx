@@ -158,7 +158,8 @@ export function CircuitCaption({ share, possible, parallel, merged }: CaptionPro
       with the arrow keys: the dark line is the path through it, from input to logits, whose weakest edge is
       strongest. Click or Enter holds the node, and a ring marks it; a second click or Escape lets it go. The
       heat map has every possible edge, in the circuits or not: a row for each source, a column for each input
-      that it can feed. The address of this page keeps what you choose, so a link leads back to it.
+      that it can feed; of the node in focus it shades the row, as a source, and the columns of its own
+      inputs. The address of this page keeps what you choose, so a link leads back to it.
     </>
   );
 }
