@@ -103,7 +103,7 @@ def test_a_node_is_found_marked_and_held(watched: Watched, report: Path) -> None
     page.get_by_role("button", name="a2.h5", exact=True).click()
     expect(page.locator(".notes").get_by_role("heading")).to_have_text("a2.h5")
     search.fill("zebra")
-    expect(page.locator(".find [role=status]")).to_have_text("No node is called that.")
+    expect(page.locator(".find [role=status]")).to_have_text("No node is called that; a2.h5 is still held.")
     assert watched.complaints == []
 
 
@@ -127,6 +127,58 @@ def test_a_held_node_tells_its_path_its_tests_and_what_it_does(watched: Watched,
     expect(notes).to_contain_text(head)
 
 
+def test_a_held_node_says_so_and_is_let_go(watched: Watched, report: Path) -> None:
+    page = watched.open(report)
+    mark = page.locator(".notes .held-mark")
+    node = page.locator('#circuit [data-node="m3"]')
+    node.hover()
+    expect(mark).to_have_count(0)
+    eventually(page, lambda: page.locator(".notes h3").count() == 1)
+    pointed_at = page.locator("#circuit canvas.over").evaluate(PAINTED)
+    node.click()
+    expect(mark).to_contain_text("Held")
+    eventually(page, lambda: page.locator("#circuit canvas.over").evaluate(PAINTED) > pointed_at)  # the ring
+    page.locator('#circuit [data-node="m5"]').hover()
+    expect(mark).to_contain_text("m3 is held")
+    node.click()
+    expect(mark).to_have_count(0)
+    for release in (lambda: page.keyboard.press("Escape"), lambda: mark.get_by_role("button").click()):
+        node.click()
+        slider(page, "Edges drawn").focus()  # wherever the keyboard is
+        release()
+        expect(mark).to_have_count(0)
+        expect(page).not_to_have_url(re.compile("node="))
+
+
+def test_the_legend_and_a_held_node_follow_what_is_drawn(watched: Watched, report: Path) -> None:
+    page = watched.open(report, "#node=a3.h5")
+    notes = page.locator(".notes")
+
+    def counted() -> list[int]:
+        texts = page.locator(".legend span").all_inner_texts()
+        return [int(re.findall(r"\d+", text)[0]) for text in texts]
+
+    assert sum(counted()) == drawn(page, 150)
+    slider(page, "Edges drawn").fill("20")
+    eventually(page, lambda: sum(counted()) == 20)
+    expect(page.locator(".legend")).to_contain_text(re.compile(r"kept \d+ of \d+"))
+    expect(notes).to_contain_text(re.compile("into (query|key)"))
+    over = page.locator("#circuit canvas.over")
+    whole = over.evaluate(PAINTED)
+    page.get_by_label("Edges into").select_option("values")
+    expect(notes).to_contain_text("Only edges into values are listed")
+    expect(notes).not_to_contain_text(re.compile("into (query|key)"))
+    eventually(page, lambda: over.evaluate(PAINTED) != whole)
+
+
+def test_a_long_list_of_edges_says_how_many_it_leaves_out(watched: Watched, report: Path) -> None:
+    page = watched.open(report, "#node=logits")
+    into = page.locator(".notes .sum").first.inner_text()
+    more = int(re.findall(r"In (\d+)", into)[0]) - 6
+    assert more > 0
+    expect(page.locator(".notes")).to_contain_text(f"and {more} more")
+
+
 def test_two_checkpoints_are_compared_in_either_order(watched: Watched, report: Path) -> None:
     page = watched.open(report)
     legend = page.locator(".legend")
@@ -145,7 +197,9 @@ def test_two_seeds_stand_side_by_side(watched: Watched, report: Path) -> None:
     expect(titles).to_have_text(
         [re.compile(r"A: tune seed 0 at step 1,000"), re.compile(r"B: tune seed 1 at step 1,000")]
     )
-    expect(page.locator(".legend")).to_contain_text(re.compile(r"in both \d+\s*only in B [1-9]\d*\s*only in A [1-9]"))
+    of = r"( of \d+)?\s*"
+    legend = re.compile(rf"in both \d+{of}only in B [1-9]\d*{of}only in A [1-9]")
+    expect(page.locator(".legend")).to_contain_text(legend)
 
     def apart() -> bool:
         first, second = page.locator("#circuit canvas.base").evaluate_all(f"canvases => canvases.map({PAINTED})")
@@ -182,6 +236,23 @@ def test_the_heat_map_has_every_edge_and_reads_the_cell(watched: Watched, report
     expect(page.locator(".legend")).to_contain_text("score rose")
     eventually(page, lambda: canvas.evaluate("canvas => canvas.toDataURL()") != before)
     assert watched.complaints == []
+
+
+def test_a_tap_on_the_heat_map_reads_the_cell(chromium: Browser, report: Path) -> None:
+    page = chromium.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
+    Watched(page).open(report, "#view=map&heat=change")
+    scale = page.locator(".colour-scale span").all_inner_texts()
+    assert len(scale) == 5
+    assert scale[0].lstrip("\u2212") == scale[-1]
+    heat = page.locator(".heat")
+    for row in (6, 3):  # of 73, over the same column
+        heat.tap(
+            position={"x": 330, "y": heat.locator("canvas").first.evaluate(f"c => c.clientHeight * (1 - {row} / 73)")}
+        )
+        reading = page.locator(".reading-out b")
+        expect(reading).to_contain_text("\u2192")
+        expect(page.locator(".notes").get_by_role("heading")).to_have_text(reading.inner_text().split(" ")[0])
+    page.close()
 
 
 def test_the_table_follows_the_comparison_and_sorts(watched: Watched, report: Path) -> None:

@@ -44,7 +44,7 @@ def test_the_studys_own_circuits_open_at_ten_checkpoints(watched: Watched, tmp_p
     page = watched.open(report)
     assert time.perf_counter() - begun < 20
     expect(page.locator("#circuit .node")).to_have_count(410)
-    expect(page.locator(".legend")).to_contain_text(re.compile(r"added [\d,]+\s*removed [\d,]+"))
+    expect(page.locator(".legend")).to_contain_text(re.compile(r"added [\d,]+( of [\d,]+)?\s*removed [\d,]+"))
     for step in range(CHECKPOINTS):
         page.get_by_role("slider", name=re.compile("Checkpoint")).fill(str(step))
         expect(page.locator(".slider").first).to_contain_text(f"step {step}")

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren, RefObject } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { count } from "./format.ts";
 
 export interface Scale {
   (value: number): number;
@@ -26,18 +27,28 @@ export function ticks(low: number, high: number, steps: number, around = false):
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-/** Move labels apart so that neighbours are at least `gap` from each other, keeping their order. */
+/**
+ * Move labels apart so that neighbours are at least `gap` from each other, keeping their order: the least squares of
+ * all moves, so that a crowd stays centred where it belongs.
+ */
 export function spreadApart(wanted: readonly number[], gap: number, low: number, high: number): number[] {
   const order = wanted.map((_, i) => i).sort((a, b) => wanted[a]! - wanted[b]!);
-  const placed = [...wanted];
+  // With the gaps taken out the places need only not fall: neighbours that would are pooled at their mean.
+  const pools: { sum: number; size: number }[] = [];
   order.forEach((item, i) => {
-    const floor = i ? placed[order[i - 1]!]! + gap : low;
-    placed[item] = Math.max(wanted[item]!, floor);
+    let pool = { sum: wanted[item]! - i * gap, size: 1 };
+    for (let last = pools.at(-1); last && last.sum / last.size > pool.sum / pool.size; last = pools.at(-1)) {
+      pool = { sum: last.sum + pool.sum, size: last.size + pool.size };
+      pools.pop();
+    }
+    pools.push(pool);
   });
-  order.toReversed().forEach((item, i, reversed) => {
-    const ceiling = i ? placed[reversed[i - 1]!]! - gap : high;
-    placed[item] = Math.min(placed[item]!, ceiling);
-  });
+  const most = high - (wanted.length - 1) * gap;
+  const places = pools.flatMap(({ sum, size }) =>
+    Array<number>(size).fill(Math.min(most, Math.max(low, sum / size))),
+  );
+  const placed = [...wanted];
+  order.forEach((item, i) => (placed[item] = places[i]! + i * gap));
   return placed;
 }
 
@@ -93,6 +104,29 @@ interface DataTableProps {
   label: string;
 }
 
+const LONG = 60; // rows up to which a table stands whole
+
+/** The place of a table: it scrolls sideways where it is too wide, and downwards where it is long, and says so. */
+export function Scroll({
+  label,
+  rows,
+  children,
+}: {
+  label: string;
+  rows: number;
+  children: ComponentChildren;
+}) {
+  const long = rows > LONG;
+  return (
+    <>
+      <section class={long ? "scroll long" : "scroll"} tabIndex={0} aria-label={label}>
+        {children}
+      </section>
+      {long && <p class="explained">{count(rows)} rows: scroll within the table to see them all.</p>}
+    </>
+  );
+}
+
 const NUMBER = /^[\s\d.,+\u2212\u202f%e-]+$/;
 
 /** A plain table; columns of numbers align right. */
@@ -101,7 +135,7 @@ export function DataTable({ columns, rows, label }: DataTableProps) {
     rows.every((row) => row[i] === "none" || NUMBER.test(String(row[i]))) ? "number" : "",
   );
   return (
-    <section class="scroll" tabIndex={0} aria-label={label}>
+    <Scroll label={label} rows={rows.length}>
       <table>
         <thead>
           <tr>
@@ -124,7 +158,7 @@ export function DataTable({ columns, rows, label }: DataTableProps) {
           ))}
         </tbody>
       </table>
-    </section>
+    </Scroll>
   );
 }
 

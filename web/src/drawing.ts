@@ -284,6 +284,19 @@ export function paintNode(canvas: CanvasRenderingContext2D, node: GraphNode, box
   canvas.fillText(nodeText(node, box), box.x, box.y + 4);
 }
 
+const RING = 4; // pixels between a box and the ring round it
+
+/** Paint the mark of a held node: a second line round its box. */
+export function paintRing(canvas: CanvasRenderingContext2D, node: GraphNode, box: Box, ink: string): void {
+  const [width, height] = [box.width + 2 * RING, box.height + 2 * RING];
+  canvas.beginPath();
+  canvas.roundRect(box.x - width / 2, box.y - height / 2, width, height, cornerRadius(node, box) + RING);
+  canvas.strokeStyle = ink;
+  canvas.lineWidth = 1.6;
+  canvas.setLineDash([]);
+  canvas.stroke();
+}
+
 /** From the top of the source to the q, k or v part of the reader's underside. */
 function trace(
   canvas: CanvasRenderingContext2D,

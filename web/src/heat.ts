@@ -11,6 +11,7 @@ export const TONES = ["kept", "added", "removed", "outside"] as const;
 export interface Heated {
   tone: Uint8Array;
   amount: Float32Array;
+  most: number; // the share of all scores, or the change of it, that has all of its colour
 }
 
 /** What to show of every edge: membership in both circuits, the change of its share of all scores, or its share. */
@@ -21,18 +22,17 @@ export function heat(kind: Heat, before: EdgeData, after: EdgeData): Heated {
     if (kind === "circuits") return Math.max(Math.abs(old), Math.abs(now));
     return kind === "change" ? now - old : kind === "before" ? old : now;
   };
-  const heated = { tone: new Uint8Array(edges), amount: new Float32Array(edges) };
-  let most = 0;
+  const heated = { tone: new Uint8Array(edges), amount: new Float32Array(edges), most: 0 };
   for (let edge = 0; edge < edges; edge++) {
     const own = value(edge);
     heated.tone[edge] =
       kind === "circuits" ? membership(before.inside[edge]!, after.inside[edge]!) : own < 0 ? 2 : 1;
     heated.amount[edge] = Math.abs(own);
-    most = Math.max(most, heated.amount[edge]!);
+    heated.most = Math.max(heated.most, heated.amount[edge]!);
   }
   // Scores span decades: roots keep the small ones in sight.
   for (let edge = 0; edge < edges; edge++) {
-    const root = Math.cbrt(heated.amount[edge]! / (most || 1));
+    const root = Math.cbrt(heated.amount[edge]! / (heated.most || 1));
     const member = kind === "circuits" && heated.tone[edge] !== 3;
     heated.amount[edge] = member ? 0.6 + 0.4 * root : kind === "circuits" ? 0.5 * root ** 2 : root;
   }
@@ -59,7 +59,7 @@ export type Rgb = readonly [red: number, green: number, blue: number];
  */
 export function raster(
   wiring: Wiring,
-  { tone, amount }: Heated,
+  { tone, amount }: Pick<Heated, "tone" | "amount">,
   [width, height]: readonly [number, number],
   colours: readonly Rgb[], // of the tones, then that of a possible edge's ground
 ): Uint8ClampedArray<ArrayBuffer> {

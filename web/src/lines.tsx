@@ -5,6 +5,7 @@ import { linear, type Scale, spreadApart, useWidth } from "./chart.tsx";
 import { count } from "./format.ts";
 
 const LEFT = 46; // room for the tick labels of the vertical axis
+const MOVED = 3; // pixels beyond which a line leads from a curve to its label
 
 export interface LinePoint {
   x: number;
@@ -185,15 +186,26 @@ function EndLabels({
     low,
     high,
   );
+  const moved = placed.some((place, i) => Math.abs(place - ends[i]!.y) > MOVED);
   return (
     <g>
       {ends.map((end, i) => (
-        <text key={end.line.name} x={end.x + 7} y={placed[i]! + 4} fill={end.line.colour} class="end">
-          {end.line.end ?? end.line.name}
-        </text>
+        <g key={end.line.name}>
+          {moved && (
+            <line x1={end.x + 3} x2={end.x + 12} y1={end.y} y2={placed[i]} stroke={end.line.colour} />
+          )}
+          <text x={end.x + (moved ? 15 : 7)} y={placed[i]! + 4} fill={lettering(end.line)} class="end">
+            {end.line.end ?? end.line.name}
+          </text>
+        </g>
       ))}
     </g>
   );
+}
+
+/** A line's colour, dark enough to read. */
+function lettering({ colour }: Line): string {
+  return `color-mix(in oklab, ${colour} 40%, var(--ink))`;
 }
 
 interface ReadingProps extends LinesProps {
@@ -225,7 +237,7 @@ function Reading({ lines, at, x, y, width, height, write, point = "step" }: Read
         {point} {count(at)}
       </text>
       {found.map(({ line, value }, i) => (
-        <text key={line.name} x={corner + 8} y={58 + 15 * i} fill={line.colour}>
+        <text key={line.name} x={corner + 8} y={58 + 15 * i} fill={lettering(line)}>
           {line.name} <tspan class="strong">{write(value)}</tspan>
         </text>
       ))}

@@ -60,7 +60,7 @@ test("nulls without a value, without an end and of one comparison say so", () =>
   const html = renderToString(<ChanceFigure rows={rows} verdicts={null} figure={5} />);
   assert.match(html, /undefined in 35 of 40/);
   assert.match(html, />from 1\.0</);
-  assert.match(html, />1\.5 \(one comparison\)</);
+  assert.match(html, />1\.5 \(one\)</);
   assert.doesNotMatch(html, BROKEN);
 });
 

@@ -17,7 +17,8 @@ test("a nice scale covers its data", () => {
 });
 
 test("labels are moved apart, in order, within bounds", () => {
-  assert.deepEqual(spreadApart([10, 12, 50], 14, 0, 100), [10, 24, 50]);
+  assert.deepEqual(spreadApart([10, 12, 50], 14, 0, 100), [4, 18, 50]);
+  assert.deepEqual(spreadApart([12, 10, 60, 61, 62], 14, 8, 100), [22, 8, 47, 61, 75]);
   assert.deepEqual(spreadApart([98, 99], 14, 0, 100), [86, 100]);
 });
 

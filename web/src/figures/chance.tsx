@@ -4,7 +4,8 @@ import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../cha
 import { count, fixed, labelsOf, lineName, percent, range } from "../format.ts";
 import type { ChanceRow, VerdictRow } from "../payload.ts";
 
-const GUTTER = 116; // room for the names of the rows
+const GUTTER = 118; // room for the names of the rows
+const VALUES = 96; // and for their numbers, a column of its own
 const TOP = 6;
 const ROW = 24;
 const LETTER = 6.3; // pixels, about
@@ -86,10 +87,11 @@ export function ChanceFigure({ rows, verdicts, figure }: ChanceProps) {
           Dots: from before fine-tuning to after it, one row per fine-tuning; lines are 95{"\u202f"}%
           intervals, from drawing the pairs again; the tinted column is as wide as they are. Bars: two
           circuits that differ by chance of one kind; 95{"\u202f"}% of such comparisons lie within a bar, the
-          stroke is their mean. Where there are several fine-tunings, each has its own bar, in their order;
-          its line is to be held against that one. A change is more than one kind of chance where its whole
-          line lies beyond the bar: to the right for a measure of change, to the left for an overlap. Both
-          count the same circuits, so only the first are judged. What the bars compare:{" "}
+          stroke is their mean; their numbers stand at the right, with (one) where it was a single comparison.
+          Where there are several fine-tunings, each has its own bar, in their order; its line is to be held
+          against that one. A change is more than one kind of chance where its whole line lies beyond the bar:
+          to the right for a measure of change, to the left for an overlap. Both count the same circuits, so
+          only the first are judged. What the bars compare:{" "}
           {roles(rows).map((role, i) => (
             <>
               {i > 0 && "; "}
@@ -158,7 +160,7 @@ function Panel({ title, axis, write, rows, verdicts }: PanelProps) {
   if (defined.length === 0) return null;
   const nulls = roles(rows).map((role) => rows.filter((row) => row.role === role));
   const largest = Math.max(...defined.flatMap((row) => [row.high ?? row.estimate!, row.estimate!]), 1e-3);
-  const x = linear([0, largest * 1.02], [GUTTER, width - 10], width < 420 ? 3 : 5);
+  const x = linear([0, largest * 1.02], [GUTTER, width - VALUES], width < 480 ? 3 : 5);
   const rowHeight = Math.max(ROW, ...nulls.map((own) => 8 * own.length + 10));
   const divide = TOP + ROW * changes.length + 4;
   const bottom = divide + 4 + rowHeight * nulls.length;
@@ -284,18 +286,14 @@ function Change({ row, name, x, y, write, right }: RowProps & { row: ChanceRow; 
         {name}
       </text>
       {estimate === null ? (
-        <Words x={x(0)} to={x(0)} y={y} right={right} words={[`undefined (${row.reason})`, "undefined"]} />
+        <Undefined x={x(0)} {...{ y, right }} words={[`undefined (${row.reason})`, "undefined"]} />
       ) : (
         <>
           {low !== null && high !== null && <line x1={x(low)} x2={x(high)} y1={y} y2={y} class="interval" />}
           <circle cx={x(estimate)} cy={y} r={5} class="dot" />
-          <Words
-            x={x(Math.min(low ?? estimate, estimate))}
-            to={x(Math.max(high ?? estimate, estimate))}
-            {...{ y, right }}
-            words={[write(estimate)]}
-            strong
-          />
+          <text x={right} y={y + 4} text-anchor="end" class="strong">
+            {write(estimate)}
+          </text>
         </>
       )}
     </g>
@@ -305,8 +303,7 @@ function Change({ row, name, x, y, write, right }: RowProps & { row: ChanceRow; 
 function Null({ rows, x, y, write, right }: RowProps & { rows: ChanceRow[] }) {
   const role = rows[0]!.role as NullRole;
   const known = rows.filter((row) => row.estimate !== null);
-  const end = (row: ChanceRow) => (row.high === null ? right - 10 : x(row.high));
-  const left = Math.min(...known.map((row) => x(row.low ?? 0)));
+  const end = (row: ChanceRow) => (row.high === null ? right - VALUES : x(row.high));
   const thick = rows.length === 1 ? 11 : 6;
   return (
     <g class={role === "split" ? "chance judged" : "chance"}>
@@ -330,48 +327,40 @@ function Null({ rows, x, y, write, right }: RowProps & { rows: ChanceRow[] }) {
           </g>
         );
       })}
-      <Words
-        x={known.length ? left : x(0)}
-        to={known.length ? Math.max(...known.map(end)) : x(0)}
-        {...{ y, right }}
-        words={inWords(rows, known, write)}
-      />
+      {known.length > 0 ? (
+        <text x={right} y={y + 4} text-anchor="end">
+          {inWords(rows, known, write)}
+        </text>
+      ) : (
+        <Undefined
+          x={x(0)}
+          {...{ y, right }}
+          words={[`undefined in ${rows[0]!.undefined} of ${rows[0]!.comparisons}`, "undefined"]}
+        />
+      )}
     </g>
   );
 }
 
-/** "30.0-40.1 %", "78.6 % (one comparison)", or in how many comparisons it is not defined; then the same, shorter. */
-function inWords(rows: ChanceRow[], known: ChanceRow[], write: Write): string[] {
-  const first = rows[0]!;
-  if (known.length === 0) return [`undefined in ${first.undefined} of ${first.comparisons}`, "undefined"];
+/** "30.0-40.1 %", or "78.6 % (one)" of a single comparison. */
+function inWords(rows: ChanceRow[], known: ChanceRow[], write: Write): string {
   const ends = known.flatMap((row) => [row.low ?? 0, row.high ?? Infinity]);
-  if (ends.includes(Infinity)) return [`from ${write(Math.min(...ends))}`];
-  const span = range(ends, write);
-  return first.comparisons === 1 ? [`${span} (one comparison)`, span] : [span];
+  if (ends.includes(Infinity)) return `from ${write(Math.min(...ends))}`;
+  return `${range(ends, write)}${rows[0]!.comparisons === 1 ? " (one)" : ""}`;
 }
 
-interface WordsProps {
-  x: number; // of the mark the words belong to
-  to: number;
+interface UndefinedProps {
+  x: number;
   y: number;
   right: number;
   words: string[]; // the first that fits is written
-  strong?: boolean;
 }
 
-/** Words beside a mark: right of it where they fit, else left of it, else nowhere (the table has them). */
-function Words({ x, to, y, right, words, strong = false }: WordsProps) {
-  const long = (text: string) => LETTER * text.length + 9;
-  const fitting = words.find((text) => to + long(text) <= right || x - long(text) >= GUTTER);
-  if (fitting === undefined) return null;
-  const after = to + long(fitting) <= right;
+/** Words in place of a mark. */
+function Undefined({ x, y, right, words }: UndefinedProps) {
+  const fitting = words.find((text) => x + 9 + LETTER * text.length <= right);
   return (
-    <text
-      x={after ? to + 9 : x - 9}
-      y={y + 4}
-      text-anchor={after ? "start" : "end"}
-      class={strong ? "value strong" : "value"}
-    >
+    <text x={x + 9} y={y + 4} class="value">
       {fitting}
     </text>
   );

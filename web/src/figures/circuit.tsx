@@ -3,7 +3,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Figure, Missing } from "../chart.tsx";
 import type { Words } from "../comparison.ts";
-import { STATUSES } from "../drawing.ts";
+import { type DrawnEdge, STATUSES, type Status } from "../drawing.ts";
 import { count, percent, plural } from "../format.ts";
 import type { CircuitEntry, GraphRecord, Payload } from "../payload.ts";
 import { isView } from "../state.ts";
@@ -69,7 +69,7 @@ function Explorer({ payload, graph, figure }: ExplorerProps) {
       {state.view === "map" && pair ? (
         <>
           <Find scene={scene} />
-          <Legend scene={scene} />
+          <Legend scene={scene} drawn={scene.edges} />
           <div class="explorer">
             <HeatMap scene={scene} pair={pair} />
             <NodeNotes scene={scene} />
@@ -109,7 +109,7 @@ function Drawings({ scene }: { scene: Scene }) {
     <>
       <EdgeChoices scene={scene} drawn={drawn.length} total={total} />
       <Find scene={scene} />
-      <Legend scene={scene} />
+      <Legend scene={scene} drawn={drawn} />
       <div class={apart ? "explorer apart" : "explorer"}>
         <div class={apart ? "drawings apart" : "drawings"}>
           {parts.map(([part, title]) => (
@@ -156,21 +156,25 @@ export function CircuitCaption({ share, possible, parallel, merged }: CaptionPro
       Heavier lines are stronger: an edge's share of all absolute scores of its map, in the circuit where it
       is larger (raw scores grow in training and would hide the start). Point at a node, or move between nodes
       with the arrow keys: the dark line is the path through it, from input to logits, whose weakest edge is
-      strongest. Click or Enter holds the node. The heat map has every possible edge, in the circuits or not:
-      a row for each source, a column for each input that it can feed. The address of this page keeps what you
-      choose, so a link leads back to it.
+      strongest. Click or Enter holds the node, and a ring marks it; a second click or Escape lets it go. The
+      heat map has every possible edge, in the circuits or not: a row for each source, a column for each input
+      that it can feed; of the node in focus it shades the row, as a source, and the columns of its own
+      inputs. The address of this page keeps what you choose, so a link leads back to it.
     </>
   );
 }
 
+function byStatus(edges: readonly DrawnEdge[]): Record<Status, number> {
+  const of = { kept: 0, added: 0, removed: 0 };
+  for (const { status } of edges) of[status]++;
+  return of;
+}
+
 /** What the colours say: of edges, or of a heat map of scores. */
-function Legend({ scene }: { scene: Scene }) {
+function Legend({ scene, drawn }: { scene: Scene; drawn: readonly DrawnEdge[] }) {
   const { edges, words, comparison, state } = scene;
-  const totals = useMemo(() => {
-    const of = { kept: 0, added: 0, removed: 0 };
-    for (const { status } of edges) of[status]++;
-    return of;
-  }, [edges]);
+  const totals = useMemo(() => byStatus(edges), [edges]);
+  const shown = useMemo(() => byStatus(drawn), [drawn]);
   const signs = state.heat === "change" ? ["score rose", "score fell"] : ["positive score", "negative score"];
   return (
     <p class="legend">
@@ -191,7 +195,8 @@ function Legend({ scene }: { scene: Scene }) {
               <svg width={30} height={8} aria-hidden="true">
                 <line x1={1} x2={29} y1={4} y2={4} class={`edge ${status}`} />
               </svg>
-              {words.edge[status]} <b>{count(totals[status])}</b>
+              {words.edge[status]} <b>{count(shown[status])}</b>
+              {shown[status] < totals[status] && ` of ${count(totals[status])}`}
             </span>
           ))}
     </p>

@@ -16,7 +16,7 @@ const VIEWS: Record<View, string> = {
   map: "heat map of all edges",
 };
 const ITSELF = "itself";
-const INTOS: Record<Into, string> = {
+export const INTOS: Record<Into, string> = {
   all: "any input",
   q: "queries",
   k: "keys",

@@ -19,6 +19,7 @@ import {
   paint,
   paintNode,
   paintPath,
+  paintRing,
   type Status,
 } from "../drawing.ts";
 import type { Words } from "../comparison.ts";
@@ -66,6 +67,7 @@ export function Drawing(props: DrawingProps) {
       <div ref={ref} class="drawing" data-edges={shown.length}>
         <div class="stage" style={{ height: size.height }}>
           <canvas ref={base} class="base" style={size} />
+          <LayerNames layout={layout} />
           {nodes}
           <canvas ref={over} class="over" style={size} />
         </div>
@@ -116,7 +118,7 @@ function useFollowed(
   { scene, part }: DrawingProps,
 ): void {
   const { wiring, layout, strongest, dark } = place;
-  const { focus, own, statuses, held, found, pathOf } = scene;
+  const { focus, chosen, statuses, held, found, pathOf } = scene;
   useLayoutEffect(() => {
     const root = drawing.current;
     const context = canvas.current?.getContext("2d");
@@ -127,7 +129,7 @@ function useFollowed(
     const look = looksOf(root);
     const show = (node: number | null) => {
       root.toggleAttribute("data-focused", node !== null);
-      const { into, out } = node === null ? NO_EDGES : own[node]!;
+      const { into, out } = node === null ? NO_EDGES : chosen[node]!;
       const mine = { into: ofPart(into, part), out: ofPart(out, part) };
       paint(context, wiring, layout, [...mine.into, ...mine.out], colours, strongest, true);
       if (node === null) return;
@@ -135,13 +137,15 @@ function useFollowed(
       if (path) paintPath(context, wiring, layout, path, ink);
       const near = neighbourhood(wiring, mine, node);
       for (const hop of path?.hops ?? []) near.add(hop.from).add(hop.to);
+      if (held !== null) near.add(held);
       for (const i of near) {
         paintNode(context, wiring.nodes[i]!, layout.boxes[i]!, look(i, i === node));
       }
+      if (held !== null) paintRing(context, wiring.nodes[held]!, layout.boxes[held]!, ink);
     };
     show(focus.node);
     return focus.listen(show);
-  }, [drawing, canvas, wiring, layout, strongest, dark, focus, own, part, statuses, held, found, pathOf]);
+  }, [drawing, canvas, wiring, layout, strongest, dark, focus, chosen, part, statuses, held, found, pathOf]);
 }
 
 /** A path as far as it belongs to the part shown: whole, or not at all. */
@@ -205,7 +209,6 @@ function Nodes(props: NodesProps) {
     const node = at(event);
     if (node === null) return;
     if (event.key === "Enter" || event.key === " ") toggle(node);
-    else if (event.key === "Escape") onHold(null);
     else if (event.key.startsWith("Arrow"))
       step(event.currentTarget as Element, node, neighbour(layout, node, event.key));
     else return;
@@ -225,11 +228,6 @@ function Nodes(props: NodesProps) {
       onClick={(event) => toggle(at(event))}
       onKeyDown={move}
     >
-      {layout.layerY.map((y, layer) => (
-        <text key={y} x={0} y={y + 4} class="layer">
-          {layout.gutter < 40 ? layer : `layer ${layer}`}
-        </text>
-      ))}
       {wiring.nodes.map((node, i) => (
         <g
           key={node.name}
@@ -243,6 +241,19 @@ function Nodes(props: NodesProps) {
         >
           <NodeShape node={node} layout={layout} index={i} />
         </g>
+      ))}
+    </svg>
+  );
+}
+
+/** In a picture of their own: nodes fade while one is in focus, the names of layers do not. */
+function LayerNames({ layout: { width, height, gutter, layerY } }: { layout: Layout }) {
+  return (
+    <svg width={width} height={height} class="layer-names">
+      {layerY.map((y, layer) => (
+        <text key={y} x={0} y={y + 4}>
+          {gutter < 40 ? layer : `layer ${layer}`}
+        </text>
       ))}
     </svg>
   );

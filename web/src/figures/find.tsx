@@ -26,7 +26,9 @@ export function Find({ scene }: { scene: Scene }) {
       </label>
       <span role="status" class="quiet">
         {state.find.trim() &&
-          (nodes.length ? `${plural(nodes.length, "node")} found` : "No node is called that.")}
+          (nodes.length
+            ? `${plural(nodes.length, "node")} found`
+            : `No node is called that${held === null ? "" : `; ${wiring.nodes[held]!.name} is still held`}.`)}
       </span>
       {nodes.length > 0 && (
         <span class="found">

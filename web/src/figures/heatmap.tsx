@@ -4,17 +4,17 @@ import { type RefObject } from "preact";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useWidth } from "../chart.tsx";
 import { rgbOf } from "../drawing.ts";
-import { firstEdges, heat, raster, type Rgb, TONES } from "../heat.ts";
+import { firstEdges, heat, type Heated, raster, type Rgb, TONES } from "../heat.ts";
 import type { Heat } from "../state.ts";
-import type { Wiring } from "../wiring.ts";
+import { isMerged, type Wiring } from "../wiring.ts";
 import { Named } from "./controls.tsx";
 import type { Pair } from "./decoded.ts";
 import { useDark } from "./drawn.tsx";
 import { share, tested } from "./notes.tsx";
 import { type Scene, testKey } from "./scene.ts";
 
-const LEFT = 46;
-const BOTTOM = 22;
+const LEFT = 62; // room for what stands along both sides
+const BOTTOM = 46;
 
 interface Cell {
   source: number;
@@ -44,7 +44,8 @@ export function HeatMap({ scene, pair }: { scene: Scene; pair: Pair }) {
   const base = useRef<HTMLCanvasElement>(null);
   const over = useRef<HTMLCanvasElement>(null);
   const dark = useDark();
-  useHeat(base, wiring, plane, pair, state.heat, dark);
+  const heated = useMemo(() => heat(state.heat, pair.before, pair.after), [state.heat, pair]);
+  useHeat(base, wiring, plane, heated, dark);
   useCross(over, scene, plane, cell, dark);
   const colours: Record<Heat, string> = {
     circuits: "the circuits",
@@ -60,11 +61,12 @@ export function HeatMap({ scene, pair }: { scene: Scene; pair: Pair }) {
   return (
     <div class="drawing-place">
       <Named title="Colour" names={colours} chosen={state.heat} choose={(kind) => change({ heat: kind })} />
+      {state.heat !== "circuits" && <ColourScale most={heated.most} />}
       <p class="reading-out" role="status">
         {cell ? (
           <Reading scene={scene} pair={pair} cell={cell} />
         ) : (
-          "Point at a cell, or walk with the arrow keys."
+          "Point at a cell or tap it, or walk with the arrow keys."
         )}
       </p>
       <div
@@ -74,13 +76,16 @@ export function HeatMap({ scene, pair }: { scene: Scene; pair: Pair }) {
         tabIndex={0}
         aria-label="Heat map of all edges, sources from below, destinations from the left; walk with the arrow keys, Enter holds the source"
         style={{ height: `${plane.height + BOTTOM}px` }}
-        onPointerMove={(event) => point(cellAt(wiring, plane, event))}
-        onPointerLeave={() => point(null)}
+        onPointerMove={(event) => hovers(event) && point(cellAt(wiring, plane, event))}
+        onPointerLeave={(event) => hovers(event) && point(null)}
         onBlur={() => point(null)}
-        onClick={(event) => hold(scene, cellAt(wiring, plane, event))}
+        onClick={(event) => {
+          const next = cellAt(wiring, plane, event);
+          setCell(next);
+          hold(scene, next, sameCell(cell, next));
+        }}
         onKeyDown={(event) => {
-          if (event.key === "Enter") hold(scene, cell);
-          else if (event.key === "Escape") scene.onHold(null);
+          if (event.key === "Enter") hold(scene, cell, true);
           else if (event.key.startsWith("Arrow")) point(walked(wiring, cell, event.key));
           else return;
           event.preventDefault();
@@ -94,8 +99,31 @@ export function HeatMap({ scene, pair }: { scene: Scene; pair: Pair }) {
   );
 }
 
-function hold({ held, onHold }: Scene, cell: Cell | null): void {
-  if (cell) onHold(held === cell.source ? null : cell.source);
+/** A finger does not hover: what it taps is read out until it taps elsewhere. */
+function hovers(event: PointerEvent): boolean {
+  return event.pointerType !== "touch";
+}
+
+function sameCell(one: Cell | null, two: Cell | null): boolean {
+  return one?.source === two?.source && one?.reader === two?.reader;
+}
+
+/** Hold the source of a cell; let it go where the same cell is chosen `again`. */
+function hold({ held, onHold }: Scene, cell: Cell | null, again: boolean): void {
+  if (cell) onHold(again && held === cell.source ? null : cell.source);
+}
+
+/** What the colours stand for; the cube root of a share sets its colour, so half of it is an eighth of the share. */
+function ColourScale({ most }: { most: number }) {
+  return (
+    <div class="colour-scale">
+      <i />
+      {[-1, -1 / 8, 0, 1 / 8, 1].map((part) => (
+        <span key={part}>{part === 0 ? "0" : share(part * most)}</span>
+      ))}
+      <small>of all scores</small>
+    </div>
+  );
 }
 
 /** Paint the cells, pixel by pixel of the screen. */
@@ -103,11 +131,9 @@ function useHeat(
   canvas: RefObject<HTMLCanvasElement | null>,
   wiring: Wiring,
   plane: Plane,
-  pair: Pair,
-  kind: Heat,
+  heated: Heated,
   dark: boolean,
 ): void {
-  const heated = useMemo(() => heat(kind, pair.before, pair.after), [kind, pair]);
   useLayoutEffect(() => {
     const element = canvas.current;
     const context = element && fit(element, plane);
@@ -212,6 +238,41 @@ function Reading({ scene, pair, cell }: { scene: Scene; pair: Pair; cell: Cell }
   );
 }
 
+/** The inputs of one kind within a layer, side by side. */
+interface Run {
+  letter: string;
+  from: number;
+  to: number;
+}
+
+function runsOf({ readers, nodes }: Wiring): Run[] {
+  const runs: Run[] = [];
+  let last = "";
+  readers.forEach(({ letter, nodes: [first] }, i) => {
+    const place = `${letter}${nodes[first!]!.layer}`;
+    if (letter && place === last) runs.at(-1)!.to = i + 1;
+    else if (letter) runs.push({ letter, from: i, to: i + 1 });
+    last = letter ? place : "";
+  });
+  return runs;
+}
+
+/** What the sides are, in as many words as there is room for. */
+function AxisTitles({ wiring, plane }: { wiring: Wiring; plane: Plane }) {
+  const inputs = isMerged(wiring) ? "heads, then MLP" : "queries, keys, values, MLP";
+  const from = plane.height > 200 ? "from, by layer: heads, then MLP" : "from";
+  return (
+    <>
+      <text x={LEFT + plane.width / 2} y={plane.height + 42} text-anchor="middle">
+        to, by layer: {inputs}
+      </text>
+      <text transform={`translate(9 ${plane.height / 2}) rotate(-90)`} text-anchor="middle">
+        {from}
+      </text>
+    </>
+  );
+}
+
 /** Layers along both sides; where they are many, every second or fourth. */
 function Axes({ wiring, plane }: { wiring: Wiring; plane: Plane }) {
   const middle = (places: number[]) => (places[0]! + places.at(-1)! + 1) / 2;
@@ -233,17 +294,36 @@ function Axes({ wiring, plane }: { wiring: Wiring; plane: Plane }) {
     Math.ceil((wiring.layers * 22) / plane.width),
     Math.ceil((wiring.layers * 14) / plane.height),
   );
+  const wide = plane.width / plane.columns;
+  const right = LEFT + plane.width;
   return (
-    <svg width={LEFT + plane.width} height={plane.height + BOTTOM} aria-hidden="true">
+    <svg width={right} height={plane.height + BOTTOM} aria-hidden="true">
+      <AxisTitles wiring={wiring} plane={plane} />
+      {runsOf(wiring).map(
+        ({ letter, from, to }) =>
+          (to - from) * wide > 9 && (
+            <text key={from} x={LEFT + ((from + to) / 2) * wide} y={plane.height + 11} text-anchor="middle">
+              {letter}
+            </text>
+          ),
+      )}
+      <text x={LEFT - 6} y={plane.height * (1 - 0.5 / plane.rows) + 4} text-anchor="end">
+        input
+      </text>
+      <text x={right} y={plane.height + 26} text-anchor="end">
+        logits
+      </text>
       {layers.map(({ layer, x, left, y, low }) => (
         <g key={layer}>
           <line x1={left} x2={left} y1={0} y2={plane.height} />
           <line x1={LEFT} x2={LEFT + plane.width} y1={low} y2={low} />
           {layer % every === 0 && (
             <>
-              <text x={x} y={plane.height + 14} text-anchor="middle">
-                {layer}
-              </text>
+              {x < right - 40 && (
+                <text x={x} y={plane.height + 26} text-anchor="middle">
+                  {layer}
+                </text>
+              )}
               <text x={LEFT - 6} y={y + 4} text-anchor="end">
                 {layer === 0 ? "layer 0" : layer}
               </text>

@@ -7,6 +7,7 @@ import { count, number, percent, plural } from "../format.ts";
 import type { Path } from "../paths.ts";
 import type { NodeRow } from "../payload.ts";
 import { describeNode, type Wiring } from "../wiring.ts";
+import { INTOS } from "./controls.tsx";
 import { inWords } from "./drawn.tsx";
 import { type Scene, testKey } from "./scene.ts";
 
@@ -16,7 +17,7 @@ const GLYPHS: Record<Status, string> = { kept: "\u00b7", added: "+", removed: "\
 
 /** All of one node in the two circuits, the strongest edges named. */
 export function NodeNotes({ scene }: { scene: Scene }) {
-  const { wiring, own, pair, focus, statuses, words, moves, roles } = scene;
+  const { wiring, chosen, pair, focus, statuses, words, moves, roles, state } = scene;
   const node = useFocused(focus);
   if (node === null || !pair) {
     const nodes = (status: Status) => statuses.filter((one) => one === status).length;
@@ -25,18 +26,19 @@ export function NodeNotes({ scene }: { scene: Scene }) {
         <p>Nodes: {STATUSES.map((status) => `${nodes(status)} ${words.edge[status]}`).join(", ")}.</p>
         <p class="quiet">
           Point at a node to see its edges alone, its way to the logits, and its scores here; click to hold
-          it.
+          it, click again or press Escape to let it go.
         </p>
       </aside>
     );
   }
   const named = wiring.nodes[node]!;
-  const { into, out } = own[node]!;
+  const { into, out } = chosen[node]!;
   const move = moves.get(named.name);
   const role = roles.get(named.name);
   return (
     <aside class="notes" aria-live="polite" aria-label="The node pointed at">
       <h3>{named.name}</h3>
+      <Held scene={scene} node={node} />
       <p>
         {describeNode(named)}: {inWords(words, statuses[node])}.
       </p>
@@ -48,6 +50,9 @@ export function NodeNotes({ scene }: { scene: Scene }) {
       )}
       <Way wiring={wiring} path={scene.pathOf(node)} />
       <Tested scene={scene} edges={[...into, ...out]} />
+      {state.view !== "map" && state.into !== "all" && (
+        <p class="quiet">Only edges into {INTOS[state.into]} are listed, as in the drawing.</p>
+      )}
       <EdgeList
         title="In"
         edges={into}
@@ -57,6 +62,20 @@ export function NodeNotes({ scene }: { scene: Scene }) {
       />
       <EdgeList title="Out" edges={out} name={(edge) => wiring.readers[edge.reader]!.name} scene={scene} />
     </aside>
+  );
+}
+
+/** Whether the page stays at this node, or at which other one. */
+function Held({ scene, node }: { scene: Scene; node: number }) {
+  const { wiring, held, onHold } = scene;
+  if (held === null) return null;
+  return (
+    <p class="held-mark">
+      <b>{held === node ? "Held" : `${wiring.nodes[held]!.name} is held`}</b>
+      <button type="button" onClick={() => onHold(null)}>
+        Release (Esc)
+      </button>
+    </p>
   );
 }
 
@@ -178,6 +197,9 @@ function EdgeList({ title, edges, name, split, scene }: EdgeListProps) {
             );
           })}
         </ol>
+      )}
+      {edges.length > LISTED && (
+        <p class="quiet">and {count(edges.length - LISTED)} more; the table below has all</p>
       )}
     </>
   );

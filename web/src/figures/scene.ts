@@ -1,8 +1,9 @@
 // What all parts of the circuit figure look at: two circuits, their edges, and the node in focus.
 
-import { useCallback, useLayoutEffect, useMemo } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useMemo } from "preact/hooks";
 import { type Comparison, compared, isWhole, type Words, wordsFor } from "../comparison.ts";
 import {
+  arriving,
   changedEdges,
   type DrawnEdge,
   edgesByNode,
@@ -28,6 +29,7 @@ export interface Scene {
   failed: string; // why the circuits cannot be read
   edges: DrawnEdge[]; // of both circuits, strongest first
   own: OwnEdges[]; // the same by node
+  chosen: OwnEdges[]; // and of these those into the inputs that the drawing is about
   statuses: (Status | undefined)[]; // by node
   pathOf: (node: number) => Path | null;
   found: ReadonlySet<number>; // nodes that the search names
@@ -56,6 +58,7 @@ export function useScene(payload: Payload, graph: GraphRecord): Scene {
     (node: number | null) => change({ node: node === null ? null : wiring.nodes[node]!.name }),
     [change, wiring],
   );
+  useReleased(held, onHold);
   const words = useMemo(() => wordsFor({ from, to }), [from, to]);
   const found = useMemo(() => new Set(findNodes(wiring, state.find)), [wiring, state.find]);
   const whole = isWhole(comparison);
@@ -72,11 +75,29 @@ export function useScene(payload: Payload, graph: GraphRecord): Scene {
     () => byName(words.later ? told : null, to.label, (row) => row.head),
     [told, words, to.label],
   );
+  const known = useEdges(wiring, pair);
+  const into = state.view === "map" ? "all" : state.into;
+  const chosen = useMemo(
+    () => (into === "all" ? known.own : edgesByNode(wiring, arriving(wiring, known.edges, into))),
+    [wiring, known, into],
+  );
   return {
     ...{ wiring, comparison, words, pair, failed, found, focus, held, onHold, state, change },
-    ...{ tests, moves, roles },
-    ...useEdges(wiring, pair),
+    ...{ tests, moves, roles, chosen },
+    ...known,
   };
+}
+
+/** Escape lets a held node go, wherever the keyboard is. */
+function useReleased(held: number | null, onHold: Scene["onHold"]): void {
+  useEffect(() => {
+    if (held === null) return;
+    const release = (event: KeyboardEvent) => {
+      if (event.key === "Escape") onHold(null);
+    };
+    addEventListener("keydown", release);
+    return () => removeEventListener("keydown", release);
+  }, [held, onHold]);
 }
 
 /** What follows from the two circuits alone. */

@@ -1,6 +1,7 @@
 // A table of edges whose columns sort.
 
 import type { ComponentChildren } from "preact";
+import { Scroll } from "../chart.tsx";
 import type { Order } from "../edges.ts";
 
 export interface Column<Row> {
@@ -22,7 +23,7 @@ interface SortableProps<Row> {
 export function Sortable<Row extends { source: string; destination: string }>(props: SortableProps<Row>) {
   const { label, columns, rows, order, sort } = props;
   return (
-    <section class="scroll" tabIndex={0} aria-label={label}>
+    <Scroll label={label} rows={rows.length}>
       <table>
         <thead>
           <tr>
@@ -52,7 +53,7 @@ export function Sortable<Row extends { source: string; destination: string }>(pr
           ))}
         </tbody>
       </table>
-    </section>
+    </Scroll>
   );
 }
 
