@@ -26,7 +26,13 @@ class MachineError(_SentenceError):
     """The machine failed the request (disk, memory, NaN): one sentence that names the place. Exit 1."""
 
 
-_USED_UP = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc")
+_USED_UP = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "std::bad_alloc",
+    "could not create a primitive",  # oneDNN, which torch computes with on processors
+)
 """How torch says on its devices that memory is used up; only some of its errors have a type of their own."""
 
 
