@@ -24,7 +24,7 @@ def test_the_documents_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     known["base"].save_pretrained("my-gpt2")
     known["tuned"].save_pretrained("output/checkpoint-500")
     blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for code in blocks:
         exec(compile(code, str(DOCUMENT), "exec"), known)
     said = capsys.readouterr().out.splitlines()
@@ -35,4 +35,5 @@ def test_the_documents_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "chance" in said[3] or "not enough" in said[3].lower()
     assert next(line for line in said if line.startswith("Do the sets of edges differ? "))
     assert [line.split()[0] for line in said[-2:]] == ["0", "500"]
+    assert any(line.startswith("input ") and "its share of all scores was" in line for line in said)
     assert known["record"]["tests"]["tested"] == tested
