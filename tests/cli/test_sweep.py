@@ -49,6 +49,15 @@ def test_a_run_s_bad_input_is_found_before_anything_is_done(
     assert tiny.content(here) == before
 
 
+def test_what_is_not_asked_for_is_not_read(here: Path, model: Path, capsys: pytest.CaptureFixture[str]):
+    study, registered = tiny_study.study(model), tiny_study.registration(model)
+    data: dict[str, Any] = {"task": "alchemy"}
+    study["runs"][1]["data"] = registered["tasks"]["sequence"]["data"] = data
+    tiny_study.write(here, study, registered)
+    assert call(["sweep", "tiny.yaml", "--only", "add_sub", "--dry-run"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:2]] == ["add_sub"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

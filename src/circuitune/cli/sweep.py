@@ -111,7 +111,7 @@ def sweep(
         _require_shape(read)
     folder = out or Path("runs") / (f"{read.name}-rehearsal" if read.rehearsed else read.name)
     say("Reading the model and the pairs of all runs ...")
-    every = prepare(whole, folder, here=place.here)
+    every = prepare(whole, folder, here=place.here, only=only)
     parts = tuple(part for part in every if part.name in read.recipes)
     finished = [part for part in every if part.finished]
     foreseen = _foreseen(parts, engine.at_once)

@@ -33,10 +33,15 @@ def describe(seconds: float | None = None) -> EnvironmentRecord:
         python=platform.python_version(),
         packages={name: version for name in _PACKAGES if (version := _version(name))},
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        memory=machine_memory(),
         peak_memory=_peak_memory(),
         threads={name: os.environ[name] for name in _THREADS if name in os.environ},
     )
+
+
+def machine_memory() -> int:
+    """Bytes of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _version(package: str) -> str | None:

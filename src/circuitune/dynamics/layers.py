@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitune.circuits.graph import Graph, require_same_graph
@@ -118,8 +118,7 @@ def layer_importance(before: EdgeScores, after: EdgeScores, rule: str = "release
         InputError: unknown rule, or scores of different graphs.
     """
     weights = edge_weights(before, after, rule)
-    booked = [_by_source if end == "source" else _by_destination for end in RULES[rule].ends]
-    return torch.stack([book(weights, before.graph) for book in booked]).sum(0)
+    return torch.stack([_booked(weights, before.graph, end) for end in RULES[rule].ends]).sum(0)
 
 
 def edge_weights(before: EdgeScores, after: EdgeScores, rule: str) -> Float[Tensor, "S R"]:
@@ -162,14 +161,13 @@ def heaviest_edges(
         InputError: unknown rule, or scores of different graphs.
     """
     weights, importance = edge_weights(before, after, rule), layer_importance(before, after, rule)
-    graph, last = before.graph, before.graph.layers - 1
-    starts = torch.tensor(graph.source_layer).clamp(min=0)[:, None]
-    ends = torch.tensor(graph.destination_layer).clamp(max=last)[None]
+    graph = before.graph
+    homes = {"source": _homes(graph, "source")[:, None], "destination": _homes(graph, "destination")[None]}
     found: list[HeavyEdge] = []
     for layer in layers:
         weight_SR, whole = torch.zeros_like(weights), float(importance[layer])
         for end in RULES[rule].ends:
-            weight_SR += weights * ((starts if end == "source" else ends) == layer)
+            weight_SR += weights * (homes[end] == layer)
         for place in torch.sort(weight_SR.flatten(), descending=True, stable=True).indices[:count]:
             source, destination = divmod(int(place), len(graph.destinations))
             if weight := float(weight_SR[source, destination]):
@@ -245,14 +243,17 @@ def _count(
     )
 
 
-def _by_source(weight: Float[Tensor, "S R"], graph: Graph) -> Float[Tensor, "L"]:
-    layers = torch.tensor(graph.source_layer).clamp(min=0)
-    return torch.zeros(graph.layers, dtype=torch.float64).index_add(0, layers, weight.double().sum(1))
+def _booked(weight: Float[Tensor, "S R"], graph: Graph, end: Side) -> Float[Tensor, "L"]:
+    """What every layer gets of weights that are booked to one end of their edges."""
+    per_node = weight.double().sum(1 if end == "source" else 0)
+    return torch.zeros(graph.layers, dtype=torch.float64).index_add(0, _homes(graph, end), per_node)
 
 
-def _by_destination(weight: Float[Tensor, "S R"], graph: Graph) -> Float[Tensor, "L"]:
-    layers = torch.tensor(graph.destination_layer).clamp(max=graph.layers - 1)
-    return torch.zeros(graph.layers, dtype=torch.float64).index_add(0, layers, weight.double().sum(0))
+def _homes(graph: Graph, end: Side) -> Int[Tensor, "N"]:
+    """The layer that each source or destination is booked to: the input to layer 0, the logits to the last."""
+    if end == "source":
+        return torch.tensor(graph.source_layer).clamp(min=0)
+    return torch.tensor(graph.destination_layer).clamp(max=graph.layers - 1)
 
 
 def _difference(before: EdgeScores, after: EdgeScores) -> Float[Tensor, "S R"]:

@@ -306,16 +306,22 @@ def against_uniform(rows: Sequence[MethodRow]) -> str:
 
 def _beyond_noise(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> str:
     """What the difference is worth: over test rows for one seed, over seeds for more, a verdict from eight on."""
+    low, high, over = advantage(ours, rival)
+    said = f"(95 % interval over {over}: {points(low, high)})"
     if len(ours) == 1:
-        low, high = difference(ours[0], rival[0])
-        said = f"(95 % interval over the test rows: {points(low, high)})"
         if low <= 0 <= high:
             return f"{said}: no better than uniform, the test rows cannot tell the two apart"
         return f"{said}: {_better(low, high)} uniform here; another seed may say otherwise"
+    return f"{said}: {_better(low, high)} uniform" if len(ours) >= ENOUGH_SEEDS else said
+
+
+def advantage(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> tuple[float, float, str]:
+    """The interval of a difference of accuracies, and over what it is: test rows for one seed, seeds for more."""
+    if len(ours) == 1:
+        return *difference(ours[0], rival[0]), "the test rows"
     interval = t_interval(gaps(ours, rival))
     assert isinstance(interval, Interval)
-    said = f"(95 % interval over {count(len(ours), 'seed')}: {points(interval.low, interval.high)})"
-    return f"{said}: {_better(interval.low, interval.high)} uniform" if len(ours) >= ENOUGH_SEEDS else said
+    return interval.low, interval.high, count(len(ours), "seed")
 
 
 def gaps(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> list[float]:

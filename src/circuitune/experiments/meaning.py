@@ -16,14 +16,13 @@ from typing import Literal
 from circuitune.core.chance_records import ChanceRow, TunedCausalRow, VerdictRow
 from circuitune.core.mechanism_records import Direction, SwappedEdges
 from circuitune.core.records import AccuracyRow, ChangeRow, ComparisonRole, Kind, MethodRow
-from circuitune.core.statistics import Interval, t_interval
 from circuitune.dynamics.causal import ACCURACY
 from circuitune.experiments.chance_findings import means
 from circuitune.experiments.findings import (
     ENOUGH_SEEDS,
+    advantage,
     arm_rows,
     count,
-    difference,
     disagreement,
     gaps,
     points,
@@ -188,7 +187,7 @@ def advice(rows: Sequence[MethodRow], accuracy: Sequence[AccuracyRow]) -> str:
     """What the contest says to do: CircuitLoRA or uniform ranks, and whether more seeds are needed."""
     ours, rival = arm_rows(rows, "circuitlora"), arm_rows(rows, "uniform")
     found = fmean(gaps(ours, rival))
-    low, high, over = _interval(ours, rival)
+    low, high, over = advantage(ours, rival)
     measured = (
         f"CircuitLoRA is {abs(100 * found):.1f} points {'above' if found > 0 else 'below'} uniform LoRA "
         f"(95 % interval over {over}: {points(low, high)})"
@@ -200,15 +199,6 @@ def advice(rows: Sequence[MethodRow], accuracy: Sequence[AccuracyRow]) -> str:
         f"{start}: {measured}.{_noise(rows, accuracy)} Run more seeds: from {count(ENOUGH_SEEDS, 'seed')} on there "
         "is a verdict."
     )
-
-
-def _interval(ours: Sequence[MethodRow], rival: Sequence[MethodRow]) -> tuple[float, float, str]:
-    """Over the test rows for one seed, over seeds for more, as the contest has it."""
-    if len(ours) == 1:
-        return *difference(ours[0], rival[0]), "the test rows"
-    interval = t_interval(gaps(ours, rival))
-    assert isinstance(interval, Interval)
-    return interval.low, interval.high, count(len(ours), "seed")
 
 
 def _noise(rows: Sequence[MethodRow], accuracy: Sequence[AccuracyRow]) -> str:

@@ -131,20 +131,7 @@ class Part:
         """Whether all jobs of this very recipe are complete and its tables are there."""
         if self.missing or not is_complete(self.folder) or not all(path.is_file() for path in self.exported):
             return False
-        return self._recipe() == self.frozen.recipe
-
-    @property
-    def registered(self) -> bool:
-        """Whether the folder holds a run of a registered study."""
-        found = self._recipe()
-        return found is not None and found.registration is not None
-
-    def _recipe(self) -> Recipe | None:
-        """The recipe in the folder; None where there is none that can be read."""
-        try:
-            return Run(self.folder).recipe
-        except InputError:
-            return None
+        return _recipe_in(self.folder) == self.frozen.recipe
 
 
 def load_study(path: Path, changes: Mapping[str, Any] | None = None) -> Study:
@@ -249,22 +236,43 @@ def _recipe(
     return name, validated(Recipe, fields, f"{what}, run {name}")
 
 
-def prepare(study: Study, folder: Path, *, here: bool = True) -> tuple[Part, ...]:
-    """Read and check the inputs of all runs of a study in ``folder``; nothing is written. ``here``: as in `freeze`.
+def prepare(study: Study, folder: Path, *, here: bool = True, only: Collection[str] = ()) -> tuple[Part, ...]:
+    """Read and check the inputs of the runs of a study in ``folder``; nothing is written.
+
+    Args:
+        study: whose runs.
+        folder: of the study.
+        here: as in `freeze`.
+        only: names of the runs that are asked for (all, where none is named); beside them only those that are
+            finished are looked at, of which nothing has to be read.
 
     Raises:
         InputError: something is wrong with the inputs of a run, or the folder cannot hold the study.
     """
     if (folder / RECIPE).is_file():
         raise InputError(f"{folder} is the folder of a single run; choose another folder for the study.")
-    validator = Validator()
-    parts = tuple(
+    if study.rehearsed and any(_is_registered(folder / name) for name in study.recipes):
+        raise InputError(f"{folder} holds runs of a registered study; choose another folder for the rehearsal.")
+    asked, validator = study.only(only).recipes, Validator()
+    return tuple(
         _part(name, freeze(recipe, here=here, folder=folder / name), folder / name, validator)
         for name, recipe in study.recipes.items()
+        if name in asked or is_complete(folder / name)
     )
-    if study.rehearsed and any(part.registered for part in parts):
-        raise InputError(f"{folder} holds runs of a registered study; choose another folder for the rehearsal.")
-    return parts
+
+
+def _is_registered(folder: Path) -> bool:
+    """Whether the folder holds a run of a registered study."""
+    found = _recipe_in(folder)
+    return found is not None and found.registration is not None
+
+
+def _recipe_in(folder: Path) -> Recipe | None:
+    """The recipe of the run in the folder; None where there is none that can be read."""
+    try:
+        return Run(folder).recipe
+    except InputError:
+        return None
 
 
 def _part(name: str, frozen: Frozen, folder: Path, validator: Validator) -> Part:

@@ -1,6 +1,5 @@
 """A model before fine-tuning and after (two of one shape, or one with its adapter off and on), and untrained."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from circuitune.core.environment import machine_memory
 from circuitune.core.errors import InputError
 from circuitune.core.seeding import forked
 from circuitune.models.anatomy import Anatomy, anatomy_of
@@ -68,7 +68,7 @@ def _memory(device: torch.device) -> int:
     """Bytes of a GPU, or of this machine."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return machine_memory()
 
 
 def before_and_after(tuned: nn.Module, base: nn.Module | None = None) -> tuple[Version, Version]:

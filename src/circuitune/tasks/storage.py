@@ -36,8 +36,8 @@ class PairsHeader(Record):
     digest: str
 
 
-class PairLine(Record):
-    """Every other line; ``None`` fields are left out of the text."""
+class _PairFields(Record):
+    """What both forms say of a pair in the same way."""
 
     clean: str
     corrupted: str
@@ -48,22 +48,18 @@ class PairLine(Record):
     answer_id: int | None = None
     wrong_id: int | None = None
     kind: str | None = None
+
+
+class PairLine(_PairFields):
+    """Every other line; ``None`` fields are left out of the text."""
+
     answer_set: tuple[str, ...] | None = None
     wrong_set: tuple[str, ...] | None = None
 
 
-class PairRow(Record):
+class PairRow(_PairFields):
     """A row of the table; sets of answers are JSON lists."""
 
-    clean: str
-    corrupted: str
-    answer: str
-    wrong: str | None = None
-    group: str
-    row: int | None = None
-    answer_id: int | None = None
-    wrong_id: int | None = None
-    kind: str | None = None
     answer_set: str | None = None
     wrong_set: str | None = None
 
