@@ -14,7 +14,8 @@ import yaml
 import circuitune as ct
 from circuitune.cli.application import application
 from circuitune.core.csvio import read_rows
-from circuitune.core.study_records import ClaimRow
+from circuitune.core.records import RateRow
+from circuitune.core.study_records import ClaimRow, TaskEffectRow
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -102,3 +103,18 @@ def test_the_verdicts_in_the_documents_are_the_computed_ones():
         judged = {row.outcome for row in found if row.claim == int(claim) and row.outcome != "exploratory"}
         assert judged == {said}
         assert all(row.final for row in found)
+
+
+def test_what_the_documents_count_in_the_contest_is_in_its_tables():
+    study = ROOT / "docs" / "studies" / "contest"
+    rows = [row for row in read_rows(study / "tasks.csv", TaskEffectRow) if row.hypothesis == "uniform"]
+    counts = [sum(row.finding == finding for row in rows) for finding in ("below", "above")]
+    assert ([*counts, len(rows)]) == [5, 0, 8]
+    for page, said in {"README.md": "five of eight runs", "docs/limits.md": "five of eight runs"}.items():
+        assert said in (ROOT / page).read_text()
+    tried: dict[tuple[str, str], list[RateRow]] = {}
+    for path in study.glob("*/rates.csv"):
+        for row in read_rows(path, RateRow):
+            tried.setdefault((path.parent.name, row.arm), []).append(row)
+    highest = sum(max(own, key=lambda row: row.learning_rate).chosen for own in tried.values())
+    assert f"In {highest} of {len(tried)} choices of" in " ".join((ROOT / "docs" / "studies.md").read_text().split())
