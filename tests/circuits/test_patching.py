@@ -8,7 +8,7 @@ from circuitune.circuits.attribution import attribute
 from circuitune.circuits.faithfulness import evaluate
 from circuitune.circuits.scores import Circuit
 from circuitune.circuits.selection import prune
-from circuitune.testing import random_pairs, tiny_model
+from circuitune.testing import in_double, random_pairs, tiny_model
 
 FAMILIES = ["gpt2", "gpt_neox", "gpt_neox_serial", "llama"]
 
@@ -78,6 +78,20 @@ def test_circuits_run_together_or_alone_in_any_batch_size_alike(family):
     for circuit, result in zip(circuits, together, strict=True):
         alone = evaluate(model, inputs, circuit, batch_size=2)
         torch.testing.assert_close(alone.circuit.metric, result.circuit.metric)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "olmo2"])
+def test_what_is_ablated_to_nothing_leaves_no_rounding_for_a_norm_to_blow_up(family):
+    """Zero ablation in float32 agrees with float64 as closely as interchange does."""
+    inputs = random_pairs(4, common=2)
+    exact = tiny_model(family, layers=4, kv_heads=2, dtype=torch.float64)
+    with in_double():
+        scores = attribute(exact, inputs, steps=2)
+        circuits = [scores.top(share) for share in (0.02, 0.1, 0.3)]
+        wanted = [run.circuit.metric for run in evaluate(exact, inputs, circuits, ablation="zero")]
+    found = evaluate(tiny_model(family, layers=4, kv_heads=2), inputs, circuits, ablation="zero")
+    for run, metric in zip(found, wanted, strict=True):
+        torch.testing.assert_close(run.circuit.metric.double(), metric.double(), rtol=1e-5, atol=1e-5)
 
 
 def test_zero_ablation_of_every_edge_leaves_what_no_source_writes():

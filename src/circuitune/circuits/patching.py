@@ -9,8 +9,7 @@ source writes (positions, attention output biases), is x_v(clean) - sum_u z_u(cl
 bias, a head's does not.
 
 With the *reference run* in which every destination receives base_v + sum_u a_u (for interchange simply the corrupted
-run, else x_v(clean) + sum_u (a_u - z_u(clean))), this is x_v = x_v(reference) + sum over circuit edges of delta_u,
-delta_u = z_u(this run) - a_u. A destination
+run), this is x_v = x_v(reference) + sum over circuit edges of delta_u, delta_u = z_u(this run) - a_u. A destination
 without circuit edges reads what it read in the reference run, so only blocks with circuit edges are computed; and
 circuits that share a reference run go through as one batch (C circuits x B examples).
 """
@@ -25,7 +24,7 @@ from circuitune.circuits.ablation import Constant
 from circuitune.circuits.batches import Batch
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.weights import Reader, Weights
-from circuitune.models.anatomy import Anatomy, at_least_float32, concatenated, materialised
+from circuitune.models.anatomy import Anatomy, Block, at_least_float32, concatenated, materialised
 from circuitune.models.running import (
     Call,
     Prefix,
@@ -98,30 +97,29 @@ def _interchange(anatomy: Anatomy, batch: Batch) -> Reference:
 
 
 def _constant(anatomy: Anatomy, weights: Weights, batch: Batch, constant: Constant) -> Reference:
-    """Every destination of the reference run receives x_v(clean) + sum_u (a_u - z_u(clean))."""
+    """Every destination of the reference run receives base_v + sum_u a_u.
+
+    Added up, not taken as x_v(clean) + sum_u (a_u - z_u(clean)): where nothing is left of a stream (zero ablation),
+    what is left of the rounding of terms that cancel would be blown up to any size by the norm that reads it.
+    """
     rows, prefix = len(batch), Prefix(0, None)
     clean = anatomy.embed(batch.clean)
-    with (
-        recorded_readers(anatomy, rows) as read,
-        recorded_writers(anatomy, rows) as seen,
-        recorded_calls(anatomy) as calls,
-    ):
+    with recorded_readers(anatomy, rows) as read, recorded_calls(anatomy) as calls:
         clean_logits = forward(anatomy, clean, prefix, batch.tokens)
-    shift, streams, projections, written = constant.inputs - clean, [], [], Writers()
+    stream = constant.inputs + (read.attention_stream[0] - clean)
+    streams, projections, written = [], [], Writers()
     for layer, block in enumerate(anatomy.blocks):
-        weight_XD = weights.output(layer).flatten(0, 1)
-        other_XD = weight_XD if constant.outputs is None else constant.outputs[layer].flatten(0, 1)
-        heads = _change(constant.written.heads[layer], other_XD, seen.heads[layer], weight_XD)
-        attention = read.attention_stream[layer] + shift
-        mlp = read.mlp_stream[layer] + (shift if anatomy.parallel else shift + heads)
-        shift = shift + heads + (constant.written.mlps[layer] - seen.mlps[layer])
+        weight_HED = weights.output(layer) if constant.outputs is None else constant.outputs[layer]
+        heads = constant.written.heads[layer] @ weight_HED.flatten(0, 1) + _output_bias(anatomy, block)
+        attention, mlp = stream, stream if anatomy.parallel else stream + heads
+        stream = stream + heads + constant.written.mlps[layer]
         streams.append((attention, mlp))
         with materialised(anatomy.model, block.module):
             normalised = block.attention_norm(attention)
             projections.append(concatenated([projection(normalised) for projection in block.projections]))
         written.heads.append(attend(anatomy, layer, calls[layer], projections[-1], prefix))
         written.mlps.append(block.run_mlp(mlp))
-    final = (read.final_stream[0] + shift)[:, -batch.tokens :]
+    final = stream[:, -batch.tokens :]
     return Reference(
         streams=tuple(streams),
         final=final,
@@ -135,6 +133,13 @@ def _constant(anatomy: Anatomy, weights: Weights, batch: Batch, constant: Consta
         prefix=prefix,
         outputs=constant.outputs,
     )
+
+
+def _output_bias(anatomy: Anatomy, block: Block) -> Float[Tensor, "1 1 D"]:
+    """What a block's attention adds that no head writes; nothing where a norm follows the heads (`heads_norm`)."""
+    nothing = torch.zeros(1, 1, anatomy.heads * anatomy.head_width, device=anatomy.device, dtype=anatomy.dtype)
+    with materialised(anatomy.model, block.module):
+        return block.output(nothing)
 
 
 @torch.no_grad()
