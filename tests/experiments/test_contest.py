@@ -94,6 +94,8 @@ def test_all_arms_but_full_have_no_more_parameters_than_circuitlora(contest: tup
         "union",
         "transfer",
         "alphas",
+        "eva_compute",
+        "data_compute",
     }
     for arm, row in rows.items():
         if arm in by_layer:
@@ -143,12 +145,15 @@ def test_the_cost_of_choosing_ranks_is_counted(contest: tuple[Run, Plan]):
 
 
 @pytest.mark.slow
-def test_the_longer_rival_spends_what_circuitlora_spent(contest: tuple[Run, Plan]):
+@pytest.mark.parametrize(
+    ("longer", "rival"), [("compute", "circuitlora"), ("eva_compute", "eva"), ("data_compute", "data")]
+)
+def test_a_longer_rival_spends_what_the_other_spent(contest: tuple[Run, Plan], longer: str, rival: str):
     rows = _methods(contest)
-    ours = rows["circuitlora"].allocation_flops + rows["circuitlora"].training_flops
+    other = rows[rival].allocation_flops + rows[rival].training_flops
     step = rows["uniform"].training_flops / rows["uniform"].steps
-    assert rows["compute"].steps > rows["uniform"].steps
-    assert ours - 1.5 * step <= rows["compute"].training_flops <= ours + 0.5 * step
+    assert rows[longer].steps > rows["uniform"].steps
+    assert other - 1.5 * step <= rows[longer].training_flops <= other + 0.5 * step
 
 
 @pytest.mark.slow

@@ -28,6 +28,8 @@ TITLES: Mapping[str, str] = {
     "alphas": "even ranks, planned alphas",
     "base_modules": "base circuit by module, water-filling",
     "data": "plan from training data",
+    "eva_compute": "uniform LoRA, EVA's compute",
+    "data_compute": "uniform LoRA, compute of the plan from data",
 }
 """Names of arms for people, as they stand within a sentence."""
 

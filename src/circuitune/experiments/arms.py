@@ -7,7 +7,7 @@ all of the model's.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from circuitune.experiments.recipe import ContestRecipe
+from circuitune.experiments.recipe import ContestRecipe, Entrant
 from circuitune.experiments.specs import Arm, RankSpec, Source, Twist
 from circuitune.training.methods import MethodName
 
@@ -20,11 +20,13 @@ class Way:
         source: what its ranks come from.
         method: how it is trained.
         twist: what is unusual in it.
+        against: the arm whose compute it may spend, where the twist is ``longer``.
     """
 
     source: Source
     method: MethodName = "lora"
     twist: Twist = "none"
+    against: Entrant = "circuitlora"
 
 
 WAYS: Mapping[Arm, Way] = {
@@ -51,6 +53,8 @@ WAYS: Mapping[Arm, Way] = {
     "alphas": Way("alphas"),
     "base_modules": Way("base_modules"),
     "data": Way("data"),
+    "eva_compute": Way("matched", twist="longer", against="eva"),
+    "data_compute": Way("matched", twist="longer", against="data"),
 }
 
 CIRCUITS: Mapping[Source, int] = {

@@ -67,8 +67,12 @@ def passes(spec: JobSpec, specs: Mapping[str, JobSpec], rows: int) -> int:
 
 
 def _longer(spec: TrainSpec, specs: Mapping[str, JobSpec], rows: int) -> int:
-    """Passes of the steps that a rival gets for what choosing the ranks cost: a phase 1, and circuits around it."""
-    if spec.twist != "longer":
+    """Passes of the steps that a rival gets for what choosing the ranks cost: a phase 1, and circuits around it.
+
+    What EVA and a plan from data cost, below a tenth of the training, is not counted.
+    """
+    rival = specs[spec.inputs["rival"]] if spec.twist == "longer" else None
+    if not isinstance(rival, TrainSpec) or rival.ranks.kind != "circuit":
         return 0
     circuits = specs[spec.inputs["circuits"]]
     assert isinstance(circuits, DiscoverSpec)

@@ -269,7 +269,7 @@ def _inputs(
     if entry.way.source == "weights" or entry.way.twist == "warm":
         inputs["phase1"] = folder_name(found.phase1)
     if entry.way.twist == "longer":
-        rival = next(job for job in before if job.arm == "circuitlora" and job.seed == found.phase1.seed)
+        rival = next(job for job in before if job.arm == entry.way.against and job.seed == found.phase1.seed)
         inputs["rival"] = folder_name(rival)
     if entry.way.source == "union":
         inputs |= {union_role(name): folder_name(found.parts[name]) for name in recipe.united}

@@ -58,6 +58,8 @@ Rival = Literal[
     "alphas",
     "base_modules",
     "data",
+    "eva_compute",
+    "data_compute",
 ]
 """Ways to fine-tune that a contest may add; `arms` says what each is."""
 Entrant = Literal["circuitlora", "uniform", "random"] | Rival
@@ -242,6 +244,12 @@ class ContestRecipe(Record):
             raise ValueError(f"own_rates names {min(odd)}, which is not among the rivals")
         if "warm" in self.rivals and self.phase1_rank > self.rank:
             raise ValueError("warm goes on from phase 1, so phase1_rank must not be larger than rank")
+        for rival in ("eva", "data"):
+            if (
+                f"{rival}_compute" in self.rivals
+                and rival not in self.rivals[: self.rivals.index(f"{rival}_compute")]
+            ):
+                raise ValueError(f"{rival}_compute spends as much as {rival}, which must stand before it")
         if split := self.kept.keys() & {*get_args(Part)}:
             raise ValueError(f"{min(split)} is a part of the run's own pairs; give the kept task another name")
         if ("transfer" in self.rivals) != (self.transfer is not None):

@@ -114,7 +114,7 @@ class PairsSpec(_Spec):
 class TrainSpec(_Spec):
     """Fine-tune once. Inputs: ``pairs``; ``circuits``, ``phase1`` and `union_role` where the ranks come from there.
 
-    ``twist``: ``longer`` spends on more steps what the job ``rival`` among the inputs spent on choosing its ranks;
+    ``twist``: ``longer`` spends on more steps what the job ``rival`` among the inputs spent before its first step;
     ``warm`` starts as the model after phase 1; ``faster`` lets the critical layers learn twice as fast. ``rates`` are
     learning rates of which the job takes that of the highest validation accuracy in the jobs that tried them (inputs
     `rate_role`). ``kept`` are other tasks (inputs `pairs_role`) on which accuracy is measured too, ``text`` a file in

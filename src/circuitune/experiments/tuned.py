@@ -101,8 +101,8 @@ def _settings(job: JobFolder, spec: TrainSpec) -> TrainingSettings:
         settings = replace(settings, learning_rate=_best_rate(job, spec))
     if spec.twist == "longer":
         rival = read_record(job.input("rival").folder / TRAINED, TrainedRecord)
-        more = rival.allocation_flops // rival.step_flops
-        settings = replace(settings, max_steps=rival.steps + more)
+        whole = rival.allocation_flops + rival.training_flops
+        settings = replace(settings, max_steps=whole // rival.step_flops)
     return settings
 
 
