@@ -11,6 +11,7 @@ from circuitune.adapters.allocation import RankPlan, rank_plan
 from circuitune.adapters.completions import MAX_TOKENS, ROWS
 from circuitune.adapters.data_plan import STEPS
 from circuitune.adapters.modules import linear_modules
+from circuitune.adapters.verdicts import EVEN
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.scores import EdgeScores
 from circuitune.cli import call
@@ -87,6 +88,25 @@ def test_a_budget_is_kept(
     assert "gpt_neox.layers.2.mlp.dense_4h_to_h" in best or not by
     rows = result.get("layers") or result["modules"]
     assert max(row["rank"] for row in rows) == most
+
+
+@pytest.mark.parametrize(("size", "rank"), [([], 8), (["--rank", "3"], 3)])
+def test_with_nothing_to_plan_from_ranks_are_even(
+    size: list[str], rank: int, here: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    result = planned(capsys, model, *size)
+    plan = RankPlan.load(here / "circuit_plan.json")
+    assert set(plan.ranks.values()) == {rank}
+    assert {layer["rank"] for layer in result["layers"]} == {rank}
+    assert (result["critical_layers"], result["gate"], result["contest"]) == ([], None, EVEN)
+    assert call(["plan", "--model", str(model)]) == 0
+    assert f"Even ranks, as nothing was named to plan from (scores, or --dataset): {EVEN}" in capsys.readouterr().out
+
+
+def test_even_ranks_fill_a_budget(here: Path, model: Path, capsys: pytest.CaptureFixture[str]):
+    result = planned(capsys, model, "--budget", "3000")
+    costs = [module.rank_cost for module in linear_modules(load(model)[0]).values()]
+    assert 3000 - min(costs) < result["parameters"] == RankPlan.load(here / "circuit_plan.json").count <= 3000
 
 
 def test_scores_of_several_steps_are_united(scored: Path, model: Path, capsys: pytest.CaptureFixture[str]):
@@ -236,7 +256,10 @@ def test_the_defaults_are_the_librarys():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "either a file of scores or --dataset"),
+        (["--rule", "before"], "--rule needs something to plan from"),
+        (["--task", "add_sub"], "--task or --pairs needs something to plan from"),
+        (["--critical-rank", "4"], "--critical-rank needs something to plan from"),
+        (["--rank", "2", "--budget", "3000"], "give one of the two"),
         (["before.safetensors", *DATA], "either a file of scores or --dataset"),
         ([*DATA, "--rank", "4"], "--rank belongs to plans from scores"),
         ([*DATA, "--critical-rank", "4"], "--critical-rank belongs to plans from scores"),

@@ -226,7 +226,7 @@ def test_a_known_effect_is_supported(measure: str):
 def test_no_effect_is_not_supported_where_it_is_surely_small(measure: str):
     found = claim(measure, noisy(measure, 0.0, seed=1))
     assert found.outcome == "not supported"
-    assert "less than the 0.5 that was stated beforehand" in found.sentence
+    assert "any advantage is smaller than the 0.5 that was stated beforehand." in found.sentence
 
 
 def test_no_effect_is_undecided_where_noise_hides_it():

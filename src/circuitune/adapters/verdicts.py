@@ -8,6 +8,7 @@ FROM_CHANGE = (
     "not better on the embedded model. In the registered contest (four tasks, two budgets, ten seeds) ranks placed "
     "by the change of circuits were below even ranks on 5 of 8 runs and above on 0 (by 95 % intervals)."
 )
+EVEN = "no other ranks have been above them at equal parameters and equal compute in the registered studies."
 FROM_DATA = "not yet measured: no contest has set plans from training data against uniform LoRA of the same size."
 
 

@@ -1,4 +1,4 @@
-"""``circuitune plan``: LoRA ranks from circuits before and after a short fine-tuning, or from training data alone."""
+"""``circuitune plan``: LoRA ranks from circuits before and after a short fine-tuning, from data, or even ones."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -80,12 +80,14 @@ def plan(
 ) -> None:
     """Turn edge scores, or training data, into LoRA ranks: a high rank for the layers whose edges matter most.
 
+    With neither the ranks are even, which nothing has beaten yet at equal parameters and compute (docs/studies.md).
     Writes circuit_plan.json; `circuitune train --plan`, `circuitune export` and RankPlan.load read it. With --dataset
     the base model's edges are scored on the data first, and the scores are written beside the plan, under its name.
     Where one map decides alone, name its pairs as for `circuitune discover` (--task or --pairs): then the gate also
     asks whether models with random weights choose the same.
 
     Examples:
+      circuitune plan --model my-gpt2 --budget 500000          (even ranks)
       circuitune plan base/scores.safetensors tuned/scores.safetensors --rank 4 --critical-rank 12 --critical-layers 2
       circuitune plan base/scores.safetensors --model my-gpt2          (without a first fine-tuning)
       circuitune plan base/scores.safetensors --task add_sub --set limit=100          (the gate tries random weights)
@@ -105,7 +107,7 @@ def plan(
     model: str
         The model to train: a folder, the name of one on the hub, or nano.
     rank: int
-        LoRA rank of the ordinary layers, by default 8; with --dataset half of the even rank.
+        LoRA rank of the ordinary layers, or of all, by default 8; with --dataset half of the even rank.
     critical_rank: int
         LoRA rank of the critical layers, by default 32; with --budget or --dataset what the budget allows.
     critical_layers: int
@@ -135,9 +137,13 @@ def plan(
     if out.is_dir():
         raise InputError(f"--out {out} is a folder; name the file to write, such as {out / DEFAULT}.")
     levels = {"rank": rank, "critical_rank": critical_rank, "critical_layers": critical_layers}
-    _require_one_source(before, data)
+    if before is not None and data.dataset is not None:
+        raise InputError("Name one thing to plan from: either a file of scores or --dataset FILE.")
+    even = before is None and data.dataset is None
     _require_used(data, {**levels, "rule": rule, "unite": unite or None}, budget, modules)
     _require_levels(levels, allocator, budget)
+    if even:
+        _require_even(levels, rule, allocator, budget, modules, unite, gate, source)
     _require_needed(source, before, rule or ("before" if after is None else "released"), unite, gate)
     common: dict[str, Any] = {"allocator": allocator, "budget": budget, "modules": modules, "gate": gate}
     facts: dict[str, Any] = {}
@@ -146,8 +152,11 @@ def plan(
         loaded, tokenizer = load_model(model, loading)
         ensure_writable_folder(out.parent)
         made, facts, scores = _from_data(loaded, tokenizer, data, critical_layers, common, scores_beside(out))
+    elif before is None:
+        made, loaded = _even(model, loading, rank, budget)
+        scores = []
+        ensure_writable_folder(out.parent)
     else:
-        assert before is not None
         chosen = {name: LEVELS[name] if level is None else level for name, level in levels.items()}
         scores = _read_scores(before, after, unite)
         made, loaded = _from_scores(scores, model, loading, source, {**chosen, "rule": rule, **common})
@@ -155,11 +164,6 @@ def plan(
     made = replace(made, provenance={**made.provenance, "model": model})
     made.save(out)
     _report(made, loaded, budget, out, json, facts, _heavy(made, scores))
-
-
-def _require_one_source(before: Path | None, data: DataOptions) -> None:
-    if (before is None) == (data.dataset is None):
-        raise InputError("Name what to plan from: either a file of scores or --dataset FILE.")
 
 
 def _require_used(data: DataOptions, others: dict[str, Any], budget: int | None, modules: bool) -> None:
@@ -204,6 +208,46 @@ def _require_levels(levels: dict[str, int | None], allocator: str, budget: int |
             f"With --budget, --allocator {allocator} has no levels; leave out --{given[0].replace('_', '-')}, "
             "or take --allocator two-level."
         )
+
+
+def _require_even(
+    levels: dict[str, int | None],
+    rule: str | None,
+    allocator: str,
+    budget: int | None,
+    modules: bool,
+    unite: tuple[Path, ...],
+    gate: str,
+    source: PairOptions,
+) -> None:
+    """InputError for what needs something to plan from, where there is nothing."""
+    given = {
+        "critical-rank": levels["critical_rank"] is not None,
+        "critical-layers": levels["critical_layers"] is not None,
+        "rule": rule is not None,
+        "allocator": allocator != "two-level",
+        "modules": modules,
+        "unite": bool(unite),
+        "gate": gate != "warn",
+        "task or --pairs": source != NO_PAIRS,
+    }
+    if unused := [name for name, asked in given.items() if asked]:
+        raise InputError(
+            f"--{unused[0]} needs something to plan from: name a file of scores or --dataset FILE. "
+            "(With neither the ranks are even: give --rank or --budget.)"
+        )
+    if levels["rank"] is not None and budget is not None:
+        raise InputError("Even ranks follow from --rank or from --budget; give one of the two.")
+
+
+def _even(model: str, loading: ModelOptions, rank: int | None, budget: int | None) -> "tuple[RankPlan, Model]":
+    """One rank everywhere, or as even ranks as a budget allows, and the model they are for."""
+    from circuitune.adapters.allocation import RankPlan
+
+    loaded, _ = load_model(model, loading)
+    if budget is not None:
+        return RankPlan.uniform(loaded, parameters=budget), loaded
+    return RankPlan.uniform(loaded, rank=LEVELS["rank"] if rank is None else rank), loaded
 
 
 def _read_scores(before: Path, after: Path | None, unite: tuple[Path, ...]) -> "list[EdgeScores]":
@@ -296,7 +340,7 @@ def _from_data(
 
 
 def _heavy(made: "RankPlan", scores: "list[EdgeScores]") -> list[dict[str, Any]]:
-    """The edges that weigh most in each critical layer; none where single modules were ranked."""
+    """The edges that weigh most in each critical layer; none where single modules were ranked, or nothing was."""
     from circuitune.dynamics.layers import heaviest_edges
 
     if not made.critical_layers:
@@ -315,9 +359,11 @@ def _report(
     heavy: list[dict[str, Any]],
 ) -> None:
     """Ranks by layer or by module, the edges they owe most to, the number of parameters, and what the gate found."""
-    from circuitune.adapters.verdicts import contest_verdict
+    from circuitune.adapters.verdicts import EVEN, contest_verdict
 
-    base, known = model.num_parameters(), contest_verdict(made.provenance)
+    base = model.num_parameters()
+    unplanned = made.provenance.get("allocation") == "uniform" and made.gate is None
+    known = EVEN if unplanned else contest_verdict(made.provenance)
     unit, rows = _ranks(made, model)
     if json:
         result: dict[str, Any] = {
@@ -343,7 +389,9 @@ def _report(
     show(f"{planned}{made.count:,} trainable parameters, {made.count / (base + made.count):.4%} of the whole.")
     if made.gate is not None:
         show(made.gate.sentence)
-    if known:
+    if unplanned:
+        show(f"Even ranks, as nothing was named to plan from (scores, or --dataset): {EVEN}")
+    if known and not unplanned:
         show(f"Against uniform LoRA of the same size: {known}")
     if facts:
         show(f"Scores: {facts['scores']}")

@@ -446,9 +446,10 @@ def _verdict(outcome: Outcome, above: int, below: int, small: int, tasks: int, h
         minor = f", though smaller than {hypothesis.smallest:g} on {small} of them" if small else ""
         return f"supported; the effect exceeds its null on {above} of {_tasks(tasks)}{minor}."
     if outcome == "not supported":
+        worse = f", and on {below} the effect lies below its null" if below else ""
         return (
-            f"not supported; on {small} of {_tasks(tasks)} the effect exceeds its null by less than the "
-            f"{hypothesis.smallest:g} that was stated beforehand."
+            f"not supported; on {small} of {_tasks(tasks)} any advantage is smaller than the {hypothesis.smallest:g} "
+            f"that was stated beforehand{worse}."
         )
     return (
         f"undecided; of {_tasks(tasks)} {above} above the null, {below} below it, and {small} below the "
@@ -472,7 +473,8 @@ def _there(rows: Sequence[TaskEffectRow], seeds: int) -> str:
 
 def _closed(tasks: Sequence[str]) -> str:
     """What the tasks that are finished and below their null have decided already."""
-    return f" Supported it can be no more: {', '.join(tasks)} is finished, and below." if tasks else ""
+    verb = "is" if len(tasks) == 1 else "are"
+    return f" Supported it can be no more: {', '.join(tasks)} {verb} finished, and below." if tasks else ""
 
 
 def _numbers(rows: Sequence[TaskEffectRow]) -> str:
