@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from circuitune.core.atomic import (
     PARTIAL,
     ensure_writable_folder,
+    flush,
     remove_partial_files,
     replacing,
     write_bytes,
@@ -86,6 +87,11 @@ def test_a_folder_that_cannot_be_created_is_a_machine_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match="file"):
         write_bytes(tmp_path / "file" / "inside", b"data")
+
+
+def test_a_disk_that_does_not_take_what_was_written_is_a_machine_error():
+    with pytest.raises(MachineError, match=r"null could not be written \(Invalid argument\)"):
+        flush(Path("/dev/null"))  # nothing can be flushed to it
 
 
 @pytest.mark.timeout(120)

@@ -42,9 +42,7 @@ def replacing(path: Path) -> Generator[BinaryIO]:
             raise
         flush(path.parent)
     except OSError as error:
-        raise MachineError(
-            f"{path} could not be written ({error.strerror or error}); free space or choose another folder."
-        ) from error
+        raise _refused(path, error) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -89,9 +87,18 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Force a file's content, or a folder's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Force a file's content, or a folder's entries, to the disk; MachineError where it refuses."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> MachineError:
+    return MachineError(
+        f"{path} could not be written ({error.strerror or error}); free space or choose another folder."
+    )
