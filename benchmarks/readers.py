@@ -10,7 +10,8 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,8 +29,17 @@ from circuitune.cli.sources import parameters
 from circuitune.core import tensors
 from circuitune.core.csvio import read_rows, write_rows
 from circuitune.core.errors import InputError, MachineError
+from circuitune.core.formats import mark, require_readable
 from circuitune.core.manifest import COMPLETE, complete, is_complete, verify
-from circuitune.core.records import AccuracyRow, CircuitRow, PairsRecord, SizeRecord, SummaryRecord, read_record
+from circuitune.core.records import (
+    AccuracyRow,
+    CircuitRow,
+    FaithfulnessRow,
+    PairsRecord,
+    SizeRecord,
+    SummaryRecord,
+    read_record,
+)
 from circuitune.experiments.ledger import read_ledger
 from circuitune.experiments.recipe import Recipe, load_recipe, to_yaml
 from circuitune.experiments.registration import load_registration
@@ -39,16 +49,21 @@ from circuitune.experiments.store import JobFolder
 from circuitune.experiments.study import Study, load_study
 from circuitune.models.loading import load, load_tokenizer
 from circuitune.report.embedding import pack
+from circuitune.report.live import tables_of
 from circuitune.report.payload import collect
 from circuitune.report.render import render
 from circuitune.tasks.files import read_pairs
 from circuitune.tasks.pairs import PairSet
 from circuitune.tasks.registry import task
 from circuitune.testing import tiny_model
-from circuitune.training.resuming import Attempts, read_state
+from circuitune.training.resuming import Attempts, attempt, read_state
+from circuitune.training.text import read_passages
 
 SLOW_S = 20.0
 """Seconds above which reading a small file counts as hanging."""
+
+OPTIONS = {"seed": 0, "epochs": 1}
+"""Of a training that was not finished."""
 
 GRAPH = Graph(1, 2, 2, parallel=True)
 
@@ -343,6 +358,7 @@ def write_run(name: str, folder: Path) -> Path:
     (folder / "tables").mkdir(exist_ok=True)
     (folder / "recipe.yaml").write_text(RECIPE)
     (folder / "environment.json").write_text('{"created": "2026-01-01", "packages": {"torch": "2.13.0"}}')
+    (folder / "summary.json").write_text(_SUMMARY)
     write_rows(folder / "tables" / "accuracy.csv", [_accuracy()], AccuracyRow)
     sample_scores().save(folder / "s.safetensors")
     sample_scores().top(5).save(folder / "c.safetensors")
@@ -492,6 +508,81 @@ def _settings(path: Path) -> object:
     return parameters((f"limit={path.read_bytes().decode('utf-8', 'replace')}",))
 
 
+def _pairs_table(path: Path) -> None:
+    first, second, *others = _pairs()
+    lists = replace(first, answer_set=("1", "=2"), wrong_set=("3",))
+    ids = replace(second, answer="", wrong=None, answer_id=7, wrong_id=8)
+    PairSet("n", (lists, ids, *others)).to_csv(path)
+
+
+@cache
+def _small() -> tuple[Any, Any]:
+    """nano's tokenizer, and a model of its vocabulary."""
+    return load_tokenizer("nano"), tiny_model("gpt_neox")
+
+
+def _passages(path: Path) -> object:
+    return read_passages(path, *_small())
+
+
+def _saved_dataset(name: str, folder: Path) -> Path:
+    """A file of a dataset as its library saves it."""
+    for own, data in _dataset_files().items():
+        (folder / own).write_bytes(data)
+    return folder / name
+
+
+@cache
+def _dataset_files() -> dict[str, bytes]:
+    from datasets import Dataset
+
+    rows = [{"clean": p.clean, "corrupted": p.corrupted, "answer": p.answer, "wrong": p.wrong} for p in _pairs()]
+    with TemporaryDirectory() as name:
+        Dataset.from_list(rows).save_to_disk(name)
+        return {path.name: path.read_bytes() for path in Path(name).iterdir()}
+
+
+def _of_dataset(name: str, file: str) -> Reader:
+    return Reader(name, partial(_saved_dataset, file), lambda path: read_pairs(path.parent), _sound_pairs)
+
+
+def _options(folder: Path) -> Path:
+    """What an attempt at a training that was not finished wrote down."""
+    with suppress(MachineError), attempt(folder, OPTIONS):
+        raise MachineError("The machine stopped.")
+    return next(path for path in folder.rglob("*.json"))
+
+
+def _same_options(path: Path) -> bool:
+    with attempt(path.parent.parent, OPTIONS):
+        return True
+
+
+def _of_job(name: str, folder: Path) -> Path:
+    """A file of a job of a run that is at work, as a page that follows it reads them."""
+    write_run("recipe.yaml", folder)
+    place = folder / "jobs" / "circuits-tune-seed0-000000000000"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "spec.json").write_text('{"kind": "discover", "discovery": {"share": 0.2}}')
+    row = {"label": "tune seed 0", "arm": "tune", "seed": 0, "step": 1, "share": 0.2, "edges": 5, "nodes": 3}
+    row |= {"metric": "kl", "model": 0.0, "circuit": 0.1, "corrupted": 1.0, "normalized": 0.9, "normalized_low": None}
+    row |= {"normalized_high": None, "reason": "", "kl": 0.1, "accuracy": 0.5, "percent_released": None}
+    write_rows(place / "faithfulness.csv", [FaithfulnessRow.model_validate(row)], FaithfulnessRow)
+    for kind, value in {"scores": sample_scores(), "circuits": sample_scores().top(5)}.items():
+        value.save(place / kind / "step-00001.safetensors")
+    complete(place)
+    return place / name
+
+
+def _readable(path: Path) -> bool:
+    require_readable(path.parent)
+    return True
+
+
+def _live(path: Path) -> object:
+    return tables_of(path.parent.parent.parent)
+
+
 def _completions(path: Path) -> object:
     return read_completions(path, load_tokenizer("nano"))  # pyright: ignore[reportArgumentType]
 
@@ -562,6 +653,11 @@ READERS: tuple[Reader, ...] = (
     Reader("pairs, CSV", _wrote("p.csv", _pairs_csv), read_pairs, _sound_pairs),
     Reader("pairs, JSON lines", _wrote("p.jsonl", _pairs_jsonl), read_pairs, _sound_pairs),
     Reader("pairs, Parquet", _wrote("p.parquet", _parquet), read_pairs, _sound_pairs),
+    Reader("pairs, own table", _wrote("p.csv", _pairs_table), read_pairs, _sound_pairs),
+    _of_dataset("saved dataset's state", "state.json"),
+    _of_dataset("saved dataset's columns", "dataset_info.json"),
+    _of_dataset("saved dataset's rows", "data-00000-of-00001.arrow"),
+    Reader("passages", _text("text.txt", "One and two.\nTwo and three.\n"), _passages),
     Reader("pairs, own format", _wrote("p.jsonl", lambda path: _pairs().to_jsonl(path)), read_pairs, _sound_pairs),
     Reader("fine-tuning rows", _wrote("sft.jsonl", _sft), _completions),
     Reader("rank plan", _wrote("circuit_plan.json", _plan), RankPlan.load, _sound_plan),
@@ -579,7 +675,10 @@ READERS: tuple[Reader, ...] = (
     Reader("job's spec", _spec, lambda path: JobFolder(path.parent).spec),
     Reader("COMPLETE.json", _complete, _checked),
     Reader("state of a training", _state, _completed),
-    *map(_on_page, ("recipe.yaml", "environment.json", "tables/accuracy.csv", "tables/circuits.csv")),
+    Reader("options of a training", _options, _same_options),
+    Reader("run.json", _wrote("run.json", lambda path: mark(path.parent, "1.0")), _readable),
+    *(Reader(f"run at work: {name}", partial(_of_job, name), _live) for name in ("spec.json", "faithfulness.csv")),
+    *map(_on_page, ("recipe.yaml", "environment.json", "summary.json", "tables/accuracy.csv", "tables/circuits.csv")),
     _of_model("model's config", "base/config.json", load),
     _of_model("model's weights", "base/model.safetensors", load),
     _of_model("tokenizer's config", "base/tokenizer_config.json", load_tokenizer),

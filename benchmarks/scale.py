@@ -43,7 +43,7 @@ from circuitune.experiments.plan import plan
 from circuitune.experiments.recipe import load_recipe
 from circuitune.experiments.specs import ModelRef
 from circuitune.experiments.store import create
-from circuitune.experiments.tables import change_tables, write_finer
+from circuitune.experiments.tables import write_change, write_finer
 from circuitune.models.anatomy import anatomy_of
 from circuitune.models.encoding import EncodedPairs
 from circuitune.models.loading import NANO_FOLDER, load
@@ -60,8 +60,8 @@ SMALL = 0.1
 """Seconds below which a time says nothing."""
 GROWTH = 1.25
 FEW, MANY = 2, 40
-ROWS = 80 * 1024
-"""Bytes of table rows that a comparison of two seeds adds while change.csv and layers.csv are made."""
+COMPARED = 4 * 1024
+"""Bytes that a comparison of two seeds may add: its counts, for the interval of all of them."""
 
 
 @dataclass(frozen=True)
@@ -276,19 +276,24 @@ def grown(seeds: int, checkpoints: int, shape: tuple[int, int] = (8, 8)) -> tupl
             write_rows(run.job(spec).folder / "chance.csv", [], ChanceRow)
         first = jobs.tuning_circuits[0]
         EdgeScores.load(run.job(first).folder / "scores" / "step-00000.safetensors")
-        return weighed(lambda: (change_tables(run, jobs), write_finer(run, jobs)))
+        return weighed(lambda: (write_change(run, jobs), write_finer(run, jobs)))
 
 
 def growth() -> bool:
-    """Print the peaks of tables at few and many checkpoints and seeds; whether only rows come on top."""
+    """Print the peaks of tables at few and many checkpoints and seeds; whether no more than counts come on top."""
     well = True
     print(f"\ntables of change: peak MiB, at {FEW} and at {MANY}")
     for name, counts in {"checkpoints": [(2, FEW), (2, MANY)], "seeds": [(FEW, 2), (MANY, 2)]}.items():
         few, many = (child("--grown", f"{seeds} {checkpoints}") for seeds, checkpoints in counts)
         compared = counts[1][0] * (counts[1][0] - 1) // 2
-        stays = many["peak"] <= few["peak"] * GROWTH + 2**20 + compared * ROWS
+        stays = many["peak"] <= few["peak"] * GROWTH + 2**20 + compared * COMPARED
         well &= stays
-        print(f"{name:12} {few['peak'] / 2**20:8.1f} {many['peak'] / 2**20:8.1f}  {'as said' if stays else 'GROWS'}")
+        each = (many["peak"] - few["peak"]) / compared / 2**10
+        more = f"  {each:.1f} KiB a comparison of two seeds" if compared > 1 else ""
+        print(
+            f"{name:12} {few['peak'] / 2**20:8.1f} {many['peak'] / 2**20:8.1f}"
+            f"  {'as said' if stays else 'GROWS'}{more}"
+        )
     return well
 
 

@@ -1,3 +1,4 @@
+import re
 from functools import cache
 
 import pytest
@@ -309,6 +310,17 @@ def test_alphas_can_be_those_of_another_plan(family):
         tuned = adapted.get_submodule(name)
         assert tuned.r["default"] == 2
         assert tuned.scaling["default"] == (5 if module.layer == 1 else 1)  # twice the planned rank over this one
+
+
+def test_alphas_of_a_plan_that_names_fewer_modules_are_refused():
+    model = tiny("gpt_neox")
+    first, *others = RankPlan.uniform(model, rank=2).resolve(model).ranks
+    fewer = RankPlan(None, None, ranks={first: 4})
+    whole = RankPlan.uniform(model, rank=2)
+    missing = rf"names no rank of {re.escape(others[0])}, .* \({len(others)} of its {1 + len(others)} modules"
+    with pytest.raises(InputError, match=missing):
+        whole.to_lora_config(model, alphas_of=fewer)
+    assert fewer.to_lora_config(model, alphas_of=whole).lora_alpha
 
 
 def test_a_uniform_plan_needs_no_patterns():

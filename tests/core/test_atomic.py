@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from circuitune.core.atomic import (
     PARTIAL,
     ensure_writable_folder,
+    flush,
     remove_partial_files,
+    replacing,
     write_bytes,
     write_json,
     write_text,
@@ -29,6 +31,24 @@ def test_writes_and_replaces_whole_files_and_creates_the_folder(tmp_path):
     write_bytes(target, b"new")
     assert target.read_bytes() == b"new"
     assert entries(target.parent) == ["file.bin"]
+
+
+@pytest.mark.parametrize("error", [InputError("no"), KeyboardInterrupt()])
+def test_a_block_that_fails_leaves_the_old_file_and_no_temporary_one(tmp_path, error):
+    target = tmp_path / "file.bin"
+    write_bytes(target, b"old")
+
+    def fail_midway() -> None:
+        with replacing(target) as file:
+            file.write(bytes(100_000))
+            file.flush()
+            assert target.read_bytes() == b"old"
+            raise error
+
+    with pytest.raises(type(error)):
+        fail_midway()
+    assert target.read_bytes() == b"old"
+    assert entries(tmp_path) == ["file.bin"]
 
 
 def test_text_keeps_its_line_ends_and_is_utf8(tmp_path):
@@ -67,6 +87,11 @@ def test_a_folder_that_cannot_be_created_is_a_machine_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match="file"):
         write_bytes(tmp_path / "file" / "inside", b"data")
+
+
+def test_a_disk_that_does_not_take_what_was_written_is_a_machine_error():
+    with pytest.raises(MachineError, match=r"null could not be written \(Invalid argument\)"):
+        flush(Path("/dev/null"))  # nothing can be flushed to it
 
 
 @pytest.mark.timeout(120)

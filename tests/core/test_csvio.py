@@ -1,5 +1,7 @@
 import csv
 import tempfile
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from circuitune.core.csvio import read_rows, write_rows
+from circuitune.core.csvio import read_rows, write_rows, writing
 from circuitune.core.errors import InputError
 from circuitune.core.records import CriticalRow
 
@@ -55,6 +57,41 @@ def test_the_file_is_plain_csv(tmp_path):
     )
     with (tmp_path / "t.csv").open(newline="") as file:
         assert next(csv.DictReader(file))["name"] == 'a "b", c'
+
+
+def test_rows_added_in_pieces_are_the_table_of_all_of_them(tmp_path):
+    table = [Row(name=f"=row {n}", kind="edge", count=n, value=n / 3, maybe=None, chosen=True) for n in range(5)]
+    write_rows(tmp_path / "whole.csv", table, Row)
+    with writing(tmp_path / "pieces.csv", Row) as write:
+        write(table[:2])
+        write(iter(table[2:]))
+    assert (tmp_path / "pieces.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_rows_that_fail_midway_leave_the_table_that_was_there(tmp_path):
+    row = Row(name="a", kind="edge", count=1, value=1.0, maybe=None, chosen=True)
+    write_rows(tmp_path / "t.csv", [row], Row)
+
+    def failing() -> Iterator[Row]:
+        yield row
+        raise InputError("a map is damaged")
+
+    with pytest.raises(InputError, match="a map is damaged"):
+        write_rows(tmp_path / "t.csv", failing(), Row)
+    assert read_rows(tmp_path / "t.csv", Row) == [row]
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_rows_that_come_one_by_one_are_not_held(tmp_path):
+    made = (Row(name="a" * 1000, kind="edge", count=n, value=1.0, maybe=None, chosen=True) for n in range(2000))
+    tracemalloc.start()
+    try:
+        write_rows(tmp_path / "t.csv", made, Row)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "t.csv").stat().st_size > 2_000_000
+    assert peak < 200_000
 
 
 def test_numpy_numbers_are_written_as_numbers(tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from circuitune.core.statistics import Interval, wilson
 from circuitune.dynamics.bootstrap import bootstrap_change
 from circuitune.dynamics.comparison import split_halves
 from circuitune.dynamics.measures import node_shares
-from circuitune.dynamics.nodes import NodeChange, node_changes
+from circuitune.dynamics.nodes import NodeChange, difference_bounds, node_changes, pairwise_bounds
 from dynamics.strategies import sampled, scores_of, valued
 
 GRAPH = Graph(layers=4, heads=2, kv_heads=2, parallel=True)
@@ -110,6 +111,14 @@ def test_what_moves_no_more_than_halves_do_is_not_beyond_chance():
     assert min(node.q for node in found) < 0.001
     assert not any(node.changed for node in found)
     assert all(node.sentence.startswith("Not beyond chance: ") for node in found)
+
+
+def test_bounds_of_every_two_are_those_of_their_differences():
+    shares = torch.rand(9, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    bounds = pairwise_bounds(shares)
+    assert bounds is not None
+    assert bounds.tolist() == difference_bounds([b - a for a, b in combinations(shares, 2)]).tolist()
+    assert pairwise_bounds(shares[:1]) is None
 
 
 def test_too_few_pairs_to_halve_are_said_and_the_test_decides_alone():

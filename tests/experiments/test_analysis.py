@@ -25,8 +25,8 @@ from circuitune.core.chance_records import (
 from circuitune.core.csvio import read_rows
 from circuitune.core.records import ChangeRow, SummaryRecord, TransitionRow, read_record
 from circuitune.dynamics.layers import RULES
-from circuitune.dynamics.measures import node_shares, weighted_jaccard
-from circuitune.experiments.comparisons import Series, between_seeds
+from circuitune.dynamics.measures import node_shares, overlap, weighted_jaccard
+from circuitune.experiments.comparisons import Series, between_seeds, compared
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.recipe import Recipe
 from circuitune.experiments.store import Run
@@ -246,7 +246,10 @@ def test_seeds_in_any_order_have_one_null(finished: tuple[Run, Plan]):
     run, jobs = finished
     ends = [EdgeScores.load(run.job(job).folder / "scores/step-00003.safetensors") for job in jobs.tuning_circuits]
     series = [Series(f"tune seed {seed}", seed, (0,), (end,)) for seed, end in enumerate(ends)]
-    assert between_seeds(series, 0.2) == between_seeds(series[::-1], 0.2)
+    one, other = (list(compared(given))[-1] for given in (series, series[::-1]))
+    assert one == other
+    overlaps = [overlap(one.before.top(0.2), one.after.top(0.2))]
+    assert between_seeds([0, 1], overlaps) == between_seeds([1, 0], overlaps)
 
 
 @pytest.mark.slow

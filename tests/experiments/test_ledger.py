@@ -34,7 +34,7 @@ def test_a_fresh_run_takes_them_over(finished: tuple[Run, Plan], ledger: Path, t
     run, jobs = finished
     fresh = _fresh(finished, tmp_path)
     assert restore(fresh, jobs.jobs, ledger) == len(jobs.methods)
-    assert methods(fresh, jobs) == methods(run, jobs)
+    assert list(methods(fresh, jobs)) == list(methods(run, jobs))
     assert all(fresh.job(spec).complete and not verify(fresh.job(spec).folder) for spec in jobs.methods)
     assert not fresh.job(jobs.phase1[0]).complete
     for spec in jobs.methods:

@@ -264,6 +264,11 @@ def test_while_jobs_are_in_the_queue_no_other_command_touches_them(busy: Run, mo
     assert sorted(path.name for path in (busy.folder / "jobs").iterdir()) == there
 
 
+def test_a_damaged_list_of_arrays_names_those_that_are_whole(busy: Run):
+    (busy.folder / "slurm" / "submitted").write_bytes(b"\xff\x80\n7\n")
+    assert slurm.in_queue(busy.folder) == "7"
+
+
 def test_the_script_submits_nothing_twice(busy: Run):
     script = busy.folder / "slurm" / "submit.sh"
     again = subprocess.run(["bash", script], capture_output=True, text=True, check=False)

@@ -106,7 +106,7 @@ def test_critical_layers_are_those_of_the_trained_plan(finished: tuple[Run, Plan
 
 def test_every_seed_has_critical_layers_of_its_own(finished: tuple[Run, Plan]):
     run, jobs = finished
-    rows = critical(run, replace(jobs, phase1_circuits=jobs.tuning_circuits))  # circuits of two seeds
+    rows = list(critical(run, replace(jobs, phase1_circuits=jobs.tuning_circuits)))  # circuits of two seeds
     first, second = ([row for row in rows if row.seed == seed] for seed in (0, 1))
     assert rows == first + second
     assert len(first) == len(second) == 2 * 3  # two rules, three layers

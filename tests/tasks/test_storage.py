@@ -111,6 +111,10 @@ def test_an_apostrophe_in_other_peoples_tables_stays(tmp_path):
         ("a,b,c,,g,one,,,,,", "column row"),
         ("a,b,c,,g", "has 5 cells, not 11"),
         ("a,b,c,,g,,,,,5,", "not a JSON list of texts"),
+        ("a,b,c,,g,,,,,[],", "not a JSON list of texts"),
+        (" ,b,c,,g,,,,,,", "line 2, column clean, is empty"),
+        ("a,b,,,g,,,,,,", "line 2, column answer, is empty"),
+        ("a,b,,,g,,-7,,,,", "column answer_id"),
         ("", "has no rows"),
     ],
 )

@@ -219,7 +219,8 @@ class RankPlan:
             **options: further fields of the config, such as ``lora_dropout``.
 
         Raises:
-            InputError: a plan of another model, no module with a rank, an option that the plan sets itself.
+            InputError: a plan of another model, no module with a rank, an option that the plan sets itself, or a
+                module with a rank that `alphas_of` does not name.
         """
         clash = [option for option in options if option in OWNED]
         if clash:
@@ -232,6 +233,12 @@ class RankPlan:
         common = min(counts, key=lambda rank: (-counts[rank], rank))
         source = alphas_of or self
         alphas = {name: source._alpha(rank) for name, rank in source.resolve(model).ranks.items()}
+        unnamed = [name for name in ranks if name not in alphas]
+        if unnamed:
+            raise InputError(
+                f"alphas_of names no rank of {unnamed[0]}, which this plan trains ({len(unnamed)} of its "
+                f"{len(ranks)} modules are missing); give a plan that names all of them."
+            )
         return LoraConfig(
             r=common,
             lora_alpha=self._alpha(common),

@@ -31,6 +31,7 @@ from circuitune.circuits.scores import EdgeScores
 from circuitune.core.atomic import ensure_writable_folder, write_text
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import sha256_bytes
+from circuitune.models.explaining import explained
 from circuitune.models.loading import NANO, NANO_FOLDER, require_sane
 
 _READERS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
@@ -81,20 +82,13 @@ def skeleton(name: str, *, offline: bool = False) -> PreTrainedModel:
         InputError: no config there, or one of no causal language model.
     """
     place, revision = _place(name)
-    try:
+    with explained(name, lambda why: f"{name} is no causal language model that can be found ({why}); check --model."):
         config = AutoConfig.from_pretrained(
             place, revision=revision or "main", trust_remote_code=False, local_files_only=offline
         )
         require_sane(config, name)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except InputError:
-        raise
-    except Exception as error:  # a bad value makes Transformers fail in any of a dozen ways
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise InputError(
-            f"{name} is no causal language model that can be found ({reason}); check --model."
-        ) from error
 
 
 def trl_script(plan: RankPlan, base: PreTrainedModel, *, model: str, dataset: str) -> str:

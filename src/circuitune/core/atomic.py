@@ -8,7 +8,10 @@ one, never a part.
 import json
 import os
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import BaseModel
 
@@ -18,14 +21,19 @@ PARTIAL = ".partial"
 """Ending of the temporary names; only a killed process leaves one behind."""
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` atomically, creating its folder; MachineError where the disk refuses."""
+@contextmanager
+def replacing(path: Path) -> Generator[BinaryIO]:
+    """A file to write piece by piece that takes the place of ``path`` when the block ends; its folder is created.
+
+    A block that ends by an exception leaves what was there. MachineError where the disk refuses: what else fails in
+    the block must not be an OSError, which would be taken for that.
+    """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("xb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -34,9 +42,13 @@ def write_bytes(path: Path, data: bytes) -> None:
             raise
         flush(path.parent)
     except OSError as error:
-        raise MachineError(
-            f"{path} could not be written ({error.strerror or error}); free space or choose another folder."
-        ) from error
+        raise _refused(path, error) from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically, creating its folder; MachineError where the disk refuses."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -75,9 +87,18 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Force a file's content, or a folder's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Force a file's content, or a folder's entries, to the disk; MachineError where it refuses."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> MachineError:
+    return MachineError(
+        f"{path} could not be written ({error.strerror or error}); free space or choose another folder."
+    )

@@ -8,14 +8,14 @@ reading takes that away again.
 
 import csv
 import re
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from circuitune.core.atomic import write_text
+from circuitune.core.atomic import replacing
 from circuitune.core.errors import InputError
 
 R = TypeVar("R", bound=BaseModel)
@@ -27,14 +27,30 @@ The page's own export (``web/src/csv.ts``) has the same rule.
 """
 
 
+@contextmanager
+def writing(path: Path, model: type[R]) -> Generator[Callable[[Iterable[R]], None]]:
+    """What adds rows to a table under a header of the model's fields, whole when the block ends; no row is held.
+
+    A block that ends by an exception leaves the table that was there (`replacing`).
+    """
+    columns = list(model.model_fields)
+    with replacing(path) as file:
+
+        def write(rows: Iterable[R]) -> None:
+            for row in rows:
+                file.write(_line(_cell(getattr(row, column)) for column in columns))
+
+        file.write(_line(columns))
+        yield write
+
+
 def write_rows(path: Path, rows: Iterable[R], model: type[R]) -> None:
     """Write the rows under a header of the model's fields, atomically; no rows give a header alone.
 
-    Of rows that come one by one only their text is held.
+    Rows that come one by one are not held.
     """
-    columns = list(model.model_fields)
-    lines = chain([columns], ([_cell(getattr(row, column)) for column in columns] for row in rows))
-    write_text(path, "".join(",".join(map(_quoted, line)) + "\n" for line in lines))
+    with writing(path, model) as write:
+        write(rows)
 
 
 def read_rows(path: Path, model: type[R]) -> list[R]:
@@ -63,6 +79,10 @@ def _row(path: Path, number: int, line: list[str], columns: list[str], model: ty
         raise InputError(
             f"{path}, line {number}, column {first['loc'][0]}: {first['msg']}; write the table again."
         ) from error
+
+
+def _line(cells: Iterable[str]) -> bytes:
+    return (",".join(map(_quoted, cells)) + "\n").encode("utf-8")
 
 
 def _cell(value: object) -> str:

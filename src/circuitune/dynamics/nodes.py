@@ -147,6 +147,14 @@ def difference_bounds(differences: Sequence[Float[Tensor, " S"]]) -> Floats | No
     return np.quantile(torch.stack(list(differences)).abs().numpy(), TAIL, axis=0, method="inverted_cdf")
 
 
+def pairwise_bounds(shares: Float[Tensor, "N S"]) -> Floats | None:
+    """`difference_bounds` of every two of N; None below two. The differences of one source at a time are held."""
+    if len(shares) < 2:
+        return None
+    apart = (torch.pdist(own[:, None], p=1).numpy() for own in shares.T.contiguous())
+    return np.array([np.quantile(differences, TAIL, method="inverted_cdf") for differences in apart])
+
+
 def _contributions(scores: EdgeScores) -> Float[Tensor, "n S"]:
     """What every pair contributes to the share of every source, float64: u of the module's head."""
     examples, signs = require_examples(scores), scores.values.sign()

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
+from math import comb
 from typing import Literal, NamedTuple
 
-from circuitune.circuits.scores import EdgeScores
+import torch
+
+from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core.chance_records import (
     ChanceRow,
     Form,
@@ -20,16 +23,16 @@ from circuitune.dynamics.agreement import agreement, found_at, importances
 from circuitune.dynamics.layers import critical_layers, layer_importance
 from circuitune.dynamics.measures import (
     MEASURES,
+    Overlap,
     both_forms,
     kind_changes,
     mass_change,
     node_shares,
-    overlap,
     rank_correlation,
     top_overlap,
     weighted_jaccard,
 )
-from circuitune.dynamics.nodes import difference_bounds
+from circuitune.dynamics.nodes import pairwise_bounds
 from circuitune.dynamics.nulls import null
 from circuitune.dynamics.series import Spacing, TransitionRate, schedule, transition_rates
 from circuitune.experiments.analysis import null_row
@@ -62,32 +65,22 @@ class Compared(NamedTuple):
 
 
 def compared(series: Sequence[Series]) -> Iterator[Compared]:
-    """Before against after of every fine-tuning, then the ends of every two; one comparison is held at a time."""
+    """Before against after of every fine-tuning, then the ends of every two, the lower seed as before.
+
+    One comparison is held at a time.
+    """
     for one in series:
         yield Compared(f"{one.label}, before against after", "change", one.scores[0], one.scores[-1])
-    for one, two, first, second in _ends(series):
-        yield Compared(_name(one, two), "null", first, second)
-
-
-def _ends(series: Sequence[Series]) -> Iterator[tuple[Series, Series, EdgeScores, EdgeScores]]:
-    """Every two fine-tunings, the lower seed first, and their last maps."""
     ordered = sorted(series, key=lambda one: one.seed)
     for place, one in enumerate(ordered[:-1]):
         end = one.scores[-1]
         for two in ordered[place + 1 :]:
-            yield one, two, end, two.scores[-1]
+            name = f"after tuning, seed {one.seed} against seed {two.seed}"
+            yield Compared(name, "null", end, two.scores[-1])
 
 
-def _name(one: Series, two: Series) -> str:
-    return f"after tuning, seed {one.seed} against seed {two.seed}"
-
-
-def similarity(pairs: Iterable[Compared], share: float) -> Iterator[SimilarityRow]:
+def similarity(pair: Compared, share: float) -> list[SimilarityRow]:
     """How alike two maps are, q, k and v apart and merged."""
-    return (row for pair in pairs for row in _similarity(pair, share))
-
-
-def _similarity(pair: Compared, share: float) -> list[SimilarityRow]:
     before, after = pair.before, pair.after
     forms = both_forms(before, after, share)
     mass = mass_change(before, after, share)
@@ -112,9 +105,9 @@ def _row(pair: Compared, form: Form, measure: str, value: float | None, k: int |
     return SimilarityRow(comparison=pair.name, role=pair.role, form=form, measure=measure, k=k, value=value)
 
 
-def kinds(pairs: Iterable[Compared], share: float) -> Iterator[KindRow]:
-    """Edges added, removed and kept by the kind of both ends."""
-    return (
+def kinds(pair: Compared, before: Circuit, after: Circuit) -> list[KindRow]:
+    """Edges of the circuits of two maps, added, removed and kept, by the kind of both ends."""
+    return [
         KindRow(
             comparison=pair.name,
             role=pair.role,
@@ -127,9 +120,8 @@ def kinds(pairs: Iterable[Compared], share: float) -> Iterator[KindRow]:
             removed=kind.removed,
             kept=kind.kept,
         )
-        for pair in pairs
-        for kind in kind_changes(pair.before.top(share), pair.after.top(share))
-    )
+        for kind in kind_changes(before, after)
+    ]
 
 
 def speed(series: Iterable[Series], share: float) -> list[SpeedRow]:
@@ -207,25 +199,21 @@ def found(series: Iterable[Series], count: int) -> list[FoundRow]:
     return rows
 
 
-def between_seeds(series: Sequence[Series], share: float) -> list[ChanceRow]:
-    """The null of chance.csv that needs several fine-tunings: the ends of every two, the lower seed as before."""
-    if len(series) < 2:
+def between_seeds(seeds: Sequence[int], overlaps: Sequence[Overlap]) -> list[ChanceRow]:
+    """The null of chance.csv that needs several fine-tunings: ``overlaps`` are of the ends of every two."""
+    if not overlaps:
         return []
-    overlaps = [overlap(first.top(share), second.top(share)) for _, _, first, second in _ends(series)]
-    seeds = sorted(one.seed for one in series)
-    label = f"seeds {' '.join(map(str, seeds))}"
-    return [null_row(label, seeds[0], null("seed", overlaps, measure)) for measure in MEASURES]
+    label = f"seeds {' '.join(map(str, sorted(seeds)))}"
+    return [null_row(label, min(seeds), null("seed", overlaps, measure)) for measure in MEASURES]
 
 
-def nodes(rows: Sequence[NodeRow], series: Sequence[Series]) -> list[NodeRow]:
+def nodes(rows: Iterable[NodeRow], series: Sequence[Series]) -> Iterable[NodeRow]:
     """Rows of nodes.csv with what a node's share differs by between the ends of two fine-tunings."""
-    ends = [node_shares(one.scores[-1]) for one in series]  # one map at a time is held
-    differences = [second - first for first, second in combinations(ends, 2)]
-    bounds = difference_bounds(differences)
-    if not rows or bounds is None:
-        return list(rows)
+    bounds = pairwise_bounds(torch.stack([node_shares(one.scores[-1]) for one in series]))  # one map is held
+    if bounds is None:
+        return rows
     known = dict(zip(series[0].scores[0].graph.sources, map(float, bounds), strict=True))
-    return [_beside_seeds(row, known[row.node], len(differences)) for row in rows]
+    return (_beside_seeds(row, known[row.node], comb(len(series), 2)) for row in rows)
 
 
 def _beside_seeds(row: NodeRow, bound: float, comparisons: int) -> NodeRow:

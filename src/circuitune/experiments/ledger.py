@@ -50,7 +50,7 @@ def keep(run: Run, specs: Sequence[JobSpec], path: Path) -> None:
     for spec in kept_jobs(specs):
         job = run.job(spec)
         if job.complete:
-            files = {name: (job.folder / name).read_text() for name in KEPT if (job.folder / name).is_file()}
+            files = {name: (job.folder / name).read_text("utf-8") for name in KEPT if (job.folder / name).is_file()}
             entries[job.folder.name] = Entry(job=job.folder.name, files=files)
     lines = [f"{entries[name].model_dump_json()}\n" for name in sorted(entries)]
     write_bytes(path, gzip.compress("".join(lines).encode(), mtime=0))

@@ -12,8 +12,7 @@ device, so that parameters, edges and the engine's memory are those of the real 
 """
 
 import re
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +24,6 @@ from circuitune.adapters.modules import linear_modules
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.memory import BUDGET, attribution_memory
 from circuitune.core.errors import InputError
-from circuitune.core.parsing import one_line
 from circuitune.core.placement import Dtype
 from circuitune.experiments.estimate import TRAINED, passes
 from circuitune.experiments.inputs import read, require_layers
@@ -33,6 +31,7 @@ from circuitune.experiments.plan import plan
 from circuitune.experiments.recipe import Recipe
 from circuitune.experiments.specs import JobSpec, ModelRef, TrainSpec, by_folder
 from circuitune.models.anatomy import Anatomy, anatomy_of
+from circuitune.models.explaining import explained
 from circuitune.models.loading import NANO, NANO_FOLDER, require_sane
 from circuitune.tasks.pairs import PairSet
 
@@ -60,26 +59,18 @@ class Need:
 def config_of(name: str, revision: str | None = None) -> PreTrainedConfig:
     """The configuration of a model folder, of a name on the hub, or of nano; InputError where it cannot be read."""
     place = str(NANO_FOLDER) if name == NANO else name
-    with _explained(f"The configuration of {name} cannot be read", "check the name or folder"):
+    with explained(
+        name, lambda why: f"The configuration of {name} cannot be read ({why}); check the name or folder."
+    ):
         return cast(PreTrainedConfig, CONFIGS.from_pretrained(place, revision=revision or "main"))
 
 
 def config_from(shape: Mapping[str, Any]) -> PreTrainedConfig:
     """The configuration of a shape; InputError where it names no architecture of Transformers, or its fields not."""
     kind = shape.get("model_type")
-    with _explained(f"shape: {kind!r} is no model_type of Transformers, or its fields do not fit", "correct them"):
+    what = f"shape: {kind!r} is no model_type of Transformers, or its fields do not fit"
+    with explained("the shape", lambda why: f"{what} ({why}); correct them."):
         return CONFIGS.for_model(str(kind), **{key: value for key, value in shape.items() if key != "model_type"})
-
-
-@contextmanager
-def _explained(what: str, fix: str) -> Generator[None]:
-    """Turn what Transformers raises into one sentence: of a bad value in any of a dozen ways."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{what} ({one_line(error)[:300]}); {fix}.") from error
 
 
 def require_shape(shape: Mapping[str, Any], model: str, revision: str | None = None) -> None:
@@ -109,7 +100,10 @@ def outline(config: PreTrainedConfig) -> Outline:
     """
     name = config.name_or_path or "shape"
     require_sane(config, name)
-    with _explained(f"{name}: Transformers makes no model of its fields", "correct them"), torch.device("meta"):
+    with (
+        explained(name, lambda why: f"{name}: Transformers makes no model of its fields ({why}); correct them."),
+        torch.device("meta"),
+    ):
         model = cast(PreTrainedModel, MODELS.from_config(config, dtype=torch.float32))
     anatomy = anatomy_of(model)
     return Outline(

@@ -1,13 +1,13 @@
 """From finished jobs to the tidy tables of a run: ``tables/*.csv``, readable without us."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, combinations
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core import chance_records as chance
-from circuitune.core.csvio import read_rows, write_rows
+from circuitune.core.csvio import read_rows, write_rows, writing
 from circuitune.core.records import (
     AccuracyRow,
     ChangeRow,
@@ -27,6 +27,7 @@ from circuitune.core.records import (
 )
 from circuitune.dynamics.change import change_rows, compare, cumulative_rate, stepwise, transition_rows
 from circuitune.dynamics.layers import critical_rows, layer_importance, layer_rows
+from circuitune.dynamics.measures import Overlap, overlap
 from circuitune.dynamics.nulls import null_rows, seed_nulls
 from circuitune.experiments import comparisons
 from circuitune.experiments.artefacts import PLAN, TEXT, TRAINED, OnDisk, by_step, row_label, step_of
@@ -52,19 +53,17 @@ def write_tables(run: Run, plan: Plan) -> None:
     _write_asked(tables / "kept.csv", kept(run, plan), KeptRow)
     _write_asked(tables / "text.csv", texts(run, plan), TextRow)
     if plan.tuning:
-        change, transition, layer = change_tables(run, plan)
-        write_rows(tables / "change.csv", change, ChangeRow)
-        write_rows(tables / "transitions.csv", transition, TransitionRow)
-        write_rows(tables / "layers.csv", layer, LayerRow)
+        write_change(run, plan)
         write_finer(run, plan)
         write_analyses(run, plan)
         write_generality(run, plan)
 
 
-def _write_asked(path: Path, rows: Sequence[Record], model: type[Record]) -> None:
+def _write_asked(path: Path, rows: Iterable[Record], model: type[Record]) -> None:
     """A table that only some recipes ask for; one of an earlier recipe goes."""
-    if rows:
-        write_rows(path, rows, model)
+    rows = iter(rows)
+    if (first := next(rows, None)) is not None:
+        write_rows(path, chain([first], rows), model)
     else:
         path.unlink(missing_ok=True)
 
@@ -86,23 +85,36 @@ def write_finer(run: Run, plan: Plan) -> None:
     tables, share = run.folder / "tables", run.recipe.discovery.share
     series = [_series(run, job) for job in plan.tuning_circuits]
     count = critical_count(run.recipe.critical_layers, series[0].scores[0].graph.layers)
-    write_rows(
-        tables / "similarity.csv", comparisons.similarity(comparisons.compared(series), share), chance.SimilarityRow
-    )
-    write_rows(tables / "kinds.csv", comparisons.kinds(comparisons.compared(series), share), chance.KindRow)
+    overlaps = _write_compared(tables, series, share)
     write_rows(tables / "speed.csv", comparisons.speed(series, share), chance.SpeedRow)
     write_rows(tables / "rules.csv", comparisons.rules(series, count), chance.RuleRow)
     write_rows(tables / "found.csv", comparisons.found(series, count), chance.FoundRow)
-    nulls = comparisons.between_seeds(series, share)
-    rows = _joined(run, plan, "chance", chance.ChanceRow)
-    write_rows(tables / "chance.csv", [*rows, *nulls], chance.ChanceRow)
+    nulls = comparisons.between_seeds([one.seed for one in series], overlaps)
+    rows = _rows(run, plan.analyses, "chance", chance.ChanceRow)
+    write_rows(tables / "chance.csv", chain(rows, nulls), chance.ChanceRow)
     _write_asked(tables / "nodes.csv", comparisons.nodes(_nodes(run, plan), series), chance.NodeRow)
+
+
+def _write_compared(tables: Path, series: Sequence[comparisons.Series], share: float) -> list[Overlap]:
+    """The tables with rows for every two seeds, in one reading of their maps; returns the counts of every two."""
+    overlaps: list[Overlap] = []
+    with (
+        writing(tables / "similarity.csv", chance.SimilarityRow) as alike,
+        writing(tables / "kinds.csv", chance.KindRow) as kinds,
+    ):
+        for pair in comparisons.compared(series):
+            before, after = pair.before.top(share), pair.after.top(share)
+            alike(comparisons.similarity(pair, share))
+            kinds(comparisons.kinds(pair, before, after))
+            if pair.role == "null":
+                overlaps.append(overlap(before, after))
+    return overlaps
 
 
 def write_analyses(run: Run, plan: Plan) -> None:
     """What the analyses of all fine-tunings wrote, joined."""
     for name, model in ANALYSES.items():
-        write_rows(run.folder / "tables" / f"{name}.csv", _joined(run, plan, name, model), model)
+        write_rows(run.folder / "tables" / f"{name}.csv", _rows(run, plan.analyses, name, model), model)
 
 
 def write_generality(run: Run, plan: Plan) -> None:
@@ -116,19 +128,15 @@ def write_generality(run: Run, plan: Plan) -> None:
         _write_asked(run.folder / "tables" / f"{name}.csv", _rows(run, jobs, name, model), model)
 
 
-def _nodes(run: Run, plan: Plan) -> list[chance.NodeRow]:
+def _nodes(run: Run, plan: Plan) -> Iterator[chance.NodeRow]:
     """Rows of nodes.csv; analyses of earlier versions have none."""
     jobs = [job for job in plan.analyses if (run.job(job).folder / "nodes.csv").is_file()]
     return _rows(run, jobs, "nodes", chance.NodeRow)
 
 
-def _joined(run: Run, plan: Plan, name: str, model: type[R]) -> list[R]:
-    return _rows(run, plan.analyses, name, model)
-
-
-def _rows(run: Run, jobs: Sequence[JobSpec], name: str, model: type[R]) -> list[R]:
-    """One table of several jobs."""
-    return [row for job in jobs for row in read_rows(run.job(job).folder / f"{name}.csv", model)]
+def _rows(run: Run, jobs: Sequence[JobSpec], name: str, model: type[R]) -> Iterator[R]:
+    """One table of several jobs; those of one job are held at a time."""
+    return (row for job in jobs for row in read_rows(run.job(job).folder / f"{name}.csv", model))
 
 
 def _series(run: Run, job: DiscoverSpec) -> comparisons.Series:
@@ -136,59 +144,62 @@ def _series(run: Run, job: DiscoverSpec) -> comparisons.Series:
     return comparisons.Series(row_label(job), job.seed, tuple(map(step_of, paths)), OnDisk(paths, EdgeScores.load))
 
 
-def accuracy(run: Run, plan: Plan) -> list[AccuracyRow]:
+def accuracy(run: Run, plan: Plan) -> Iterator[AccuracyRow]:
     """Accuracy of every fine-tuning at its checkpoints: on test, for phase 1 and tried rates on validation."""
     jobs = (*plan.tuning, *plan.phase1, *plan.tried, *plan.methods)
-    return list(chain.from_iterable(_accuracy(run, job) for job in jobs))
+    return (row for job in jobs for row in _accuracy(run, job))
 
 
-def faithfulness(run: Run, plan: Plan) -> list[FaithfulnessRow]:
+def faithfulness(run: Run, plan: Plan) -> Iterator[FaithfulnessRow]:
     """Faithfulness of every circuit by size."""
-    jobs = (*plan.tuning_circuits, *plan.phase1_circuits)
-    return [row for job in jobs for row in read_rows(run.job(job).folder / "faithfulness.csv", FaithfulnessRow)]
+    return _rows(run, (*plan.tuning_circuits, *plan.phase1_circuits), "faithfulness", FaithfulnessRow)
 
 
-def change_tables(run: Run, plan: Plan) -> tuple[list[ChangeRow], list[TransitionRow], list[LayerRow]]:
+def write_change(run: Run, plan: Plan) -> None:
     """Before against after for each seed of the tuning, and the null: the final circuits of every two seeds."""
-    changes: list[ChangeRow] = []
-    steps: list[TransitionRow] = []
-    layers: list[LayerRow] = []
-    circuits_by_seed: dict[int, Sequence[Circuit]] = {}
-    labels: dict[int, str] = {}
-    for job in plan.tuning_circuits:
-        paths = _paths(run, job, "circuits")
-        series = OnDisk(paths, Circuit.load)
-        numbers = [step_of(path) for path in paths]
-        name = row_label(job)
-        change = compare(series[0], series[-1])
-        comparison = f"{name}, before against after"
-        circuits_by_seed[job.seed], labels[job.seed] = series, f"{name} step {numbers[-1]}"
-        changes += change_rows(
-            change,
-            comparison=comparison,
-            role="change",
-            before=f"{name} step {numbers[0]}",
-            after=labels[job.seed],
-            cumulative=cumulative_rate(series),
-        )
-        layers += layer_rows(change.layers, comparison=comparison, role="change")
-        steps += transition_rows(stepwise(series), label=name, seed=job.seed, steps=numbers)
-    for two in combinations(sorted(circuits_by_seed), 2):  # a comparison holds names: not those of all at a time
-        nulls = seed_nulls({seed: circuits_by_seed[seed][-1] for seed in two})
-        null_changes, null_layers = null_rows(
-            nulls, comparison="after tuning", labels=labels, series=circuits_by_seed
-        )
-        changes += null_changes
-        layers += null_layers
-    return changes, steps, layers
+    tables = run.folder / "tables"
+    with (
+        writing(tables / "change.csv", ChangeRow) as changes,
+        writing(tables / "transitions.csv", TransitionRow) as steps,
+        writing(tables / "layers.csv", LayerRow) as layers,
+    ):
+        circuits_by_seed: dict[int, Sequence[Circuit]] = {}
+        labels: dict[int, str] = {}
+        for job in plan.tuning_circuits:
+            paths = _paths(run, job, "circuits")
+            series = OnDisk(paths, Circuit.load)
+            numbers = [step_of(path) for path in paths]
+            name = row_label(job)
+            change = compare(series[0], series[-1])
+            comparison = f"{name}, before against after"
+            circuits_by_seed[job.seed], labels[job.seed] = series, f"{name} step {numbers[-1]}"
+            changes(
+                change_rows(
+                    change,
+                    comparison=comparison,
+                    role="change",
+                    before=f"{name} step {numbers[0]}",
+                    after=labels[job.seed],
+                    cumulative=cumulative_rate(series),
+                )
+            )
+            layers(layer_rows(change.layers, comparison=comparison, role="change"))
+            steps(transition_rows(stepwise(series), label=name, seed=job.seed, steps=numbers))
+        for two in combinations(sorted(circuits_by_seed), 2):  # a comparison holds names: not those of all at a time
+            nulls = seed_nulls({seed: circuits_by_seed[seed][-1] for seed in two})
+            null_changes, null_layers = null_rows(
+                nulls, comparison="after tuning", labels=labels, series=circuits_by_seed
+            )
+            changes(null_changes)
+            layers(null_layers)
 
 
-def critical(run: Run, plan: Plan) -> list[CriticalRow]:
+def critical(run: Run, plan: Plan) -> Iterator[CriticalRow]:
     """Importance of every layer by both rules, from the circuits around each seed's phase 1."""
     contest = run.recipe.contest
     tried = contest.tried_seeds if contest else ()  # phase 1 of these served to choose learning rates
     jobs = [job for job in plan.phase1_circuits if job.seed not in tried]
-    return [row for job in jobs for row in _critical(run, job, plan.methods[0].ranks)]
+    return (row for job in jobs for row in _critical(run, job, plan.methods[0].ranks))
 
 
 def _critical(run: Run, job: DiscoverSpec, ranks: RankSpec) -> list[CriticalRow]:
@@ -199,32 +210,28 @@ def _critical(run: Run, job: DiscoverSpec, ranks: RankSpec) -> list[CriticalRow]
     return [row for rule, importance in rules for row in critical_rows(rule, importance, count, seed=job.seed)]
 
 
-def methods(run: Run, plan: Plan) -> list[MethodRow]:
+def methods(run: Run, plan: Plan) -> Iterator[MethodRow]:
     """Every way to allocate rank at its last checkpoint."""
-    return [method_row(run, job) for job in plan.methods]
+    return (method_row(run, job) for job in plan.methods)
 
 
-def circuits(run: Run, plan: Plan) -> list[CircuitRow]:
+def circuits(run: Run, plan: Plan) -> Iterator[CircuitRow]:
     """Every circuit of the run and where it lies."""
-    rows: list[CircuitRow] = []
     for job in (*plan.tuning_circuits, *plan.phase1_circuits):
         scores = _paths(run, job, "scores")
         for path, score_path in zip(_paths(run, job, "circuits"), scores, strict=True):
             circuit = Circuit.load(path)
-            rows.append(
-                CircuitRow(
-                    label=row_label(job),
-                    role=job.arm,
-                    seed=job.seed,
-                    step=step_of(path),
-                    share=job.discovery.share,
-                    nodes=len(circuit.nodes),
-                    edges=len(circuit.edges),
-                    scores=score_path.relative_to(run.folder).as_posix(),
-                    circuit=path.relative_to(run.folder).as_posix(),
-                )
+            yield CircuitRow(
+                label=row_label(job),
+                role=job.arm,
+                seed=job.seed,
+                step=step_of(path),
+                share=job.discovery.share,
+                nodes=len(circuit.nodes),
+                edges=len(circuit.edges),
+                scores=score_path.relative_to(run.folder).as_posix(),
+                circuit=path.relative_to(run.folder).as_posix(),
             )
-    return rows
 
 
 def method_row(run: Run, job: TrainSpec) -> MethodRow:
@@ -293,9 +300,9 @@ def rates(run: Run, plan: Plan) -> list[RateRow]:
     return rows
 
 
-def kept(run: Run, plan: Plan) -> list[KeptRow]:
+def kept(run: Run, plan: Plan) -> Iterator[KeptRow]:
     """Accuracy on other tasks before and after every fine-tuning of the contest."""
-    return [row for job in plan.methods for row in _kept(run, job)]
+    return (row for job in plan.methods for row in _kept(run, job))
 
 
 def _kept(run: Run, job: TrainSpec) -> list[KeptRow]:
@@ -317,9 +324,9 @@ def _kept(run: Run, job: TrainSpec) -> list[KeptRow]:
     return found
 
 
-def texts(run: Run, plan: Plan) -> list[TextRow]:
+def texts(run: Run, plan: Plan) -> Iterator[TextRow]:
     """Loss on held-out text before and after every fine-tuning of the contest."""
-    return [row for job in plan.methods if job.text for row in read_rows(run.job(job).folder / TEXT, TextRow)]
+    return (row for job in plan.methods if job.text for row in read_rows(run.job(job).folder / TEXT, TextRow))
 
 
 def _accuracy(run: Run, job: TrainSpec) -> list[AccuracyRow]:

@@ -13,8 +13,9 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from logging import CRITICAL
 from pathlib import Path
 from typing import Any, cast
@@ -33,10 +34,11 @@ from transformers import (
 from transformers.utils import logging
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from circuitune.core.errors import InputError, MachineError
+from circuitune.core.errors import InputError
 from circuitune.core.manifest import digest, sha256_file
 from circuitune.core.parsing import parse_json
 from circuitune.core.places import is_plain_name
+from circuitune.models.explaining import explained
 
 NANO = "nano"
 """Name of the embedded model, and what adapters trained on it name as their base: run folders stay movable."""
@@ -555,25 +557,20 @@ def _placed(model: Any, dtype: torch.dtype | None, where: torch.device) -> Any:
         raise InputError(f"{where} cannot be used here ({str(error).splitlines()[0]}); give cpu or cuda.") from error
 
 
-@contextmanager
-def _explained(place: _Place) -> Iterator[None]:
-    """Turn what Transformers, PEFT and safetensors raise into one sentence about this place."""
-    try:
-        yield
-    except (InputError, MachineError):
-        raise
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise MachineError(f"Not enough memory to load {place.shown}.") from error
-    except Exception as error:  # a damaged file makes Transformers and PEFT fail in any of a dozen ways
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". :")
-        if place.folder is None and "safetensors" in reason and not place.pickled:
-            raise InputError(f"{place.shown} {_PICKLED_ONLY}") from error
-        if place.folder is None:
-            raise InputError(
-                f"{place.shown} is no folder here and does not load from the Hugging Face hub ({reason}); "
-                "check its spelling and the network, or give a folder."
-            ) from error
-        raise InputError(f"{place.shown} does not load ({reason}); give a complete model's folder.") from error
+def _explained(place: _Place) -> AbstractContextManager[None]:
+    """What libraries raise while this place is read, in one sentence about it."""
+    return explained(place.shown, partial(_refusal, place))
+
+
+def _refusal(place: _Place, reason: str) -> str:
+    if place.folder is not None:
+        return f"{place.shown} does not load ({reason}); give a complete model's folder."
+    if "safetensors" in reason and not place.pickled:
+        return f"{place.shown} {_PICKLED_ONLY}"
+    return (
+        f"{place.shown} is no folder here and does not load from the Hugging Face hub ({reason}); "
+        "check its spelling and the network, or give a folder."
+    )
 
 
 @contextmanager

@@ -9,9 +9,9 @@ an apostrophe is part of the prompt.
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from circuitune.core.atomic import write_text
 from circuitune.core.csvio import read_rows, write_rows
@@ -21,7 +21,8 @@ from circuitune.core.records import Record
 from circuitune.tasks.pairs import Pair, PairSet
 from circuitune.tasks.splits import Part
 
-_ANSWERS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
+_Text = Annotated[str, Field(min_length=1)]
+_ANSWERS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Annotated[tuple[_Text, ...], Field(min_length=1)])
 
 
 class PairsHeader(Record):
@@ -45,8 +46,8 @@ class _PairFields(Record):
     wrong: str | None = None
     group: str
     row: int | None = None
-    answer_id: int | None = None
-    wrong_id: int | None = None
+    answer_id: int | None = Field(None, ge=0)
+    wrong_id: int | None = Field(None, ge=0)
     kind: str | None = None
 
 
@@ -81,10 +82,13 @@ def write_csv(pairs: PairSet, path: Path) -> None:
 
 def read_csv(path: Path) -> tuple[Pair, ...]:
     """Read a table that ``write_csv`` made; InputError names the line that does not fit."""
-    return tuple(_of_row(path, row) for row in read_rows(path, PairRow))
+    return tuple(_of_row(path, number, row) for number, row in enumerate(read_rows(path, PairRow), start=2))
 
 
-def _of_row(path: Path, row: PairRow) -> Pair:
+def _of_row(path: Path, number: int, row: PairRow) -> Pair:
+    if not row.clean.strip() or not (row.answer or row.answer_id is not None):
+        missing = "answer" if row.clean.strip() else "clean"
+        raise InputError(f"{path}, line {number}, column {missing}, is empty; fill it in or remove the line.")
     fields = row.model_dump()
     fields.update(answer_set=_set(path, row.answer_set), wrong_set=_set(path, row.wrong_set))
     return Pair(**fields)

@@ -150,7 +150,7 @@ def in_queue(run: Path) -> str:
 def _submitted(folder: Path) -> list[str]:
     """The arrays of the last submission."""
     path = folder / SUBMITTED
-    return path.read_text().split() if path.is_file() else []
+    return path.read_text("ascii", "replace").split() if path.is_file() else []  # what is damaged is no array
 
 
 def _queued(arrays: Sequence[str]) -> str:
