@@ -109,7 +109,7 @@ def test_a_node_is_found_marked_and_held(watched: Watched, report: Path) -> None
 
 def test_a_held_node_tells_its_path_its_tests_and_what_it_does(watched: Watched, report: Path) -> None:
     page = watched.open(report)
-    head = page.locator("#roles tbody td").first.inner_text()
+    head = page.locator("#roles tbody td").first.text_content() or ""
     over = page.locator("#circuit canvas.over")
     page.locator(f'#circuit [data-node="{head}"]').click()
     notes = page.locator(".notes")

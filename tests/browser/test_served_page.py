@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from browser.watched import Watched, eventually
+from browser.watched import Watched, eventually, unfold
 from circuitune.core.manifest import complete
 from circuitune.report.server import ReportServer
 from report.serving import serving
@@ -57,7 +57,7 @@ def test_a_finished_job_appears_where_the_reader_is(watched: Watched, run: Path,
     jobs = live / "jobs"
     complete(jobs / "circuits-tune-seed1-0123456789ab")
     with serving(live) as server:
-        page = watched.open(server.address, "#view=apart&node=m3")
+        page = unfold(watched.open(server.address, "#view=apart&node=m3"))
         progress = page.get_by_role("status").filter(has_text="complete")
         expect(progress).to_contain_text("1 of 6 jobs complete.")
         expect(page.locator("#accuracy")).to_contain_text("is missing or empty")
@@ -77,6 +77,7 @@ def test_a_finished_job_appears_where_the_reader_is(watched: Watched, run: Path,
         assert page.evaluate("window.same") is True  # drawn again in its place
         assert page.evaluate("scrollY") >= where > 0
         assert page.locator("#compared").get_attribute("open") is not None
+        expect(page.locator("details.fold:not([open])")).to_have_count(0)
         expect(page.locator(".notes").get_by_role("heading")).to_have_text("m3")
         expect(page).to_have_url(re.compile("#view=apart&node=m3$"))
     assert watched.complaints == []

@@ -17,6 +17,13 @@ def eventually(page: Page, holds: Callable[[], object]) -> None:
         page.wait_for_timeout(20)
 
 
+def unfold(page: Page) -> Page:
+    """Open every section, as a reader would one by one."""
+    page.evaluate("document.querySelectorAll('details.fold').forEach(one => { one.open = true; })")
+    page.wait_for_timeout(100)  # the charts are laid out when they are seen
+    return page
+
+
 class Watched:
     """A page with everything it said and asked for."""
 

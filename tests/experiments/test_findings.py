@@ -100,11 +100,19 @@ class TestChange:
     def test_beyond_its_null_with_the_ratio(self):
         rows = [change(rate=0.9, jaccard=0.3), change(role="null", rate=0.3, jaccard=0.7)]
         said = findings.change(rows, "edge")
-        assert said.endswith("the change is larger than the null (at least 3.00 times it).")
+        assert said.endswith(
+            "larger than the null (the smallest change is 3.00 times the largest difference of two seeds)."
+        )
+
+    def test_barely_beyond_its_null_there_is_no_factor_of_one(self):
+        said = findings.change([change(rate=0.4012), change(role="null", rate=0.4)], "edge")
+        assert "1.00" not in said
+        assert "larger than the null (by less than 1 %: " in said
 
     def test_beyond_its_null_by_less_than_the_fine_tunings_differ(self):
         rows = [change(rate=0.5, jaccard=0.3), change(rate=0.9, jaccard=0.3), change(role="null", rate=0.4)]
-        assert "larger than the null (at least 1.25 times it), but by no more than" in findings.change(rows, "edge")
+        said = findings.change(rows, "edge")
+        assert "(the smallest change is 1.25 times the largest difference of two seeds), but by no more than" in said
 
     def test_within_its_null(self):
         rows = [change(rate=0.4, jaccard=0.6), change(role="null", rate=0.5, jaccard=0.5)]

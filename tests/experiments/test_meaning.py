@@ -1,5 +1,6 @@
 """Every answer of the summary by hand: rows in, one verdict out."""
 
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -9,6 +10,7 @@ from circuitune.core.records import AccuracyRow, ChangeRow, MethodRow
 from circuitune.experiments import meaning
 from experiments.test_findings import ARMS, change, method
 
+OURS = "CircuitLoRA (more rank in the layers whose edges changed most)"
 MORE, NO_MORE, UNSAID = "more than chance", "no more than chance", "not enough to say"
 
 
@@ -107,13 +109,22 @@ def test_the_gain_passes_where_both_swaps_say_so(removal: float, insertion: floa
 def test_draws_that_carry_more_than_the_changed_edges_are_counted() -> None:
     rows = [*swaps(0.3, 0.3), swap("removal", "random unchanged", 0.9)]
     said = meaning.passes(rows)
-    assert "(65.0% on average, less in 1 of 2 draws); they alone" in said
-    assert "(40.0% on average, less in 1 of 1 draws)." in said
+    assert "they make 65.0% on average, and less than the changed ones in 1 of 2 draws. Put alone" in said
+    assert "they make 40.0% on average, and less than the changed ones in 1 of 1 draws." in said
+
+
+def test_the_answer_on_the_gain_is_read_in_short_sentences() -> None:
+    said = meaning.passes(swaps(0.3, 0.01, -0.2))
+    sentences = re.split(r"(?<=[.?]) ", said)
+    assert len(sentences) == 7
+    assert all(len(sentence.split()) <= 27 for sentence in sentences)
+    assert ";" not in said
+    assert "(" not in said
 
 
 def test_stronger_unchanged_edges_are_told() -> None:
     assert "strongest" not in meaning.passes(swaps(0.3, 0.3))
-    assert "the strongest unchanged edges carry more: 90.0% is lost" in meaning.passes(swaps(0.3, 0.3, -0.2))
+    assert "the strongest unchanged edges do more: they cost 90.0%" in meaning.passes(swaps(0.3, 0.3, -0.2))
 
 
 def test_a_gain_too_small_to_follow_is_no_answer() -> None:
@@ -156,8 +167,8 @@ def contest(seeds: int, ours: float) -> list[MethodRow]:
 @pytest.mark.parametrize(
     ("seeds", "ours", "answer"),
     [
-        (1, -0.1, "On this evidence keep uniform ranks: CircuitLoRA is 10.0 points below"),
-        (1, 0.01, "On this evidence keep uniform ranks: CircuitLoRA is 1.0 points above"),
+        (1, -0.1, f"On this evidence keep uniform ranks: {OURS} is 10.0 points below"),
+        (1, 0.01, f"On this evidence keep uniform ranks: {OURS} is 1.0 points above"),
         (1, 0.1, "CircuitLoRA is promising, not proven"),
         (3, 0.1, "CircuitLoRA is promising, not proven"),
         (8, 0.1, "Use CircuitLoRA on this task"),
@@ -168,6 +179,8 @@ def test_what_to_do(seeds: int, ours: float, answer: str) -> None:
     said = meaning.advice(contest(seeds, ours), [])
     assert said.startswith(answer)
     assert ("Run more seeds" in said) == (seeds < 8)
+    assert ("a single seed" in said) == (seeds == 1)
+    assert said.count(OURS) == 1
 
 
 def test_the_noise_of_seeds_and_draws_stands_beside_a_difference() -> None:

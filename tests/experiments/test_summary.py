@@ -51,7 +51,7 @@ def methods(run: Run, ours: tuple[float, float, float], uniform: tuple[float, fl
 
 def test_it_is_about_ten_sentences_and_notes(finished: tuple[Run, Plan]):
     summary = read_record(finished[0].folder / "summary.json", SummaryRecord)
-    assert len(summary.sentences) == 10
+    assert len(summary.sentences) == 11
     assert all(sentence.endswith(".") for sentence in summary.sentences)
     assert any("validation" in note for note in summary.notes)
 
@@ -61,6 +61,12 @@ def test_what_the_summary_says_in_full_is_found_in_its_section(finished: tuple[R
     found = summary.findings
     assert {*found.training, *found.where[:1]} <= {*summary.sentences}
     assert all(sentence.endswith(".") for sentence in found.cautions)
+
+
+def test_it_says_by_which_rule_the_layers_were_chosen(copied: tuple[Run, Plan]):
+    text = said(copied)
+    assert "those of the released rule, which counts the change of score of all edges that leave the layer." in text
+    assert "the normalised rule counts the change" in text
 
 
 def test_it_says_how_many_pairs_are_trained_on_and_what_is_trained(finished: tuple[Run, Plan]):
@@ -102,13 +108,16 @@ def test_it_can_say_better_no_better_and_worse(copied: tuple[Run, Plan]):
     methods(copied[0], high, low)
     assert "+40.0 points" in contest()
     assert ": better than uniform here; another seed may say otherwise" in contest()
-    assert "CircuitLoRA is promising, not proven: CircuitLoRA is 40.0 points above uniform LoRA" in said(copied)
+    assert (
+        "CircuitLoRA is promising, not proven: CircuitLoRA (more rank in the layers whose edges changed most) is 40.0"
+        in said(copied)
+    )
     methods(copied[0], high, middle)
     assert ": no better than uniform, the test rows cannot tell the two apart" in contest()
-    assert "On this evidence keep uniform ranks: CircuitLoRA is 1.0 points above" in said(copied)
+    assert "changed most) is 1.0 points above uniform LoRA" in said(copied)
     methods(copied[0], low, high)
     assert ": worse than uniform here" in contest()
-    assert "On this evidence keep uniform ranks: CircuitLoRA is 40.0 points below" in said(copied)
+    assert "changed most) is 40.0 points below uniform LoRA" in said(copied)
 
 
 def test_few_seeds_are_an_illustration_and_many_are_not(copied: tuple[Run, Plan]):

@@ -14,7 +14,9 @@ import { LayerFrequencyFigure, StabilityTable } from "./figures/stability.tsx";
 import { AccuracyFigure, FaithfulnessFigure } from "./figures/training.tsx";
 import { count, plural, typeset } from "./format.ts";
 import { Contents, Primer, Summary } from "./opening.tsx";
+import { useFolds } from "./folds.ts";
 import type { Findings, Payload, Served } from "./payload.ts";
+import { Tip } from "./tip.tsx";
 
 const USUAL_SHARE = 0.05;
 
@@ -32,6 +34,9 @@ const TITLES = {
 
 type SectionId = keyof typeof TITLES;
 
+/** What a reader comes for; all else is a click away. */
+const OPEN: readonly SectionId[] = ["changes", "wiring", "contest"];
+
 interface AppProps {
   payload: Payload;
   silent?: boolean; // the server of the page does not answer
@@ -40,6 +45,7 @@ interface AppProps {
 /** Everything below the browser's frame. */
 export function App({ payload, silent = false }: AppProps) {
   const { tables } = payload;
+  useFolds();
   const findings = unsaid(payload);
   const mainShare = payload.circuits[0]?.share ?? USUAL_SHARE;
   return (
@@ -83,6 +89,7 @@ export function App({ payload, silent = false }: AppProps) {
           <Making payload={payload} />
         </Section>
       </main>
+      <Tip />
     </>
   );
 }
@@ -163,15 +170,19 @@ interface SectionProps {
 function Section({ id, findings = [], children }: SectionProps) {
   return (
     <section id={id} aria-labelledby={`${id}-title`}>
-      <h2 id={`${id}-title`}>{TITLES[id]}</h2>
-      {findings.length > 0 && (
-        <div class="findings">
-          {findings.map((finding) => (
-            <p key={finding}>{typeset(finding)}</p>
-          ))}
-        </div>
-      )}
-      {children}
+      <details class="fold" open={OPEN.includes(id)}>
+        <summary>
+          <h2 id={`${id}-title`}>{TITLES[id]}</h2>
+        </summary>
+        {findings.length > 0 && (
+          <div class="findings">
+            {findings.map((finding) => (
+              <p key={finding}>{typeset(finding)}</p>
+            ))}
+          </div>
+        )}
+        {children}
+      </details>
     </section>
   );
 }

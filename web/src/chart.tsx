@@ -102,6 +102,7 @@ interface DataTableProps {
   columns: string[];
   rows: (string | number)[][];
   label: string;
+  stacked?: boolean; // on a narrow screen every row is a card: the first cell, the last one, then the others by name
 }
 
 const LONG = 60; // rows up to which a table stands whole
@@ -130,27 +131,35 @@ export function Scroll({
 const NUMBER = /^[\s\d.,+\u2212\u202f%e-]+$/;
 
 /** A plain table; columns of numbers align right. */
-export function DataTable({ columns, rows, label }: DataTableProps) {
+export function DataTable({ columns, rows, label, stacked = false }: DataTableProps) {
   const styles = columns.map((_, i) =>
     rows.every((row) => row[i] === "none" || NUMBER.test(String(row[i]))) ? "number" : "",
   );
+  // As cards the rows are no table to a browser any more; to a screen reader they stay one.
+  const role = (name: "table" | "row" | "rowgroup" | "columnheader" | "cell") =>
+    stacked ? { role: name } : {};
   return (
     <Scroll label={label} rows={rows.length}>
-      <table>
-        <thead>
-          <tr>
+      <table class={stacked ? "stacked" : undefined} {...role("table")}>
+        <thead {...role("rowgroup")}>
+          <tr {...role("row")}>
             {columns.map((column, i) => (
-              <th key={column} scope="col" class={styles[i]}>
+              <th key={column} scope="col" class={styles[i]} {...role("columnheader")}>
                 {column}
               </th>
             ))}
           </tr>
         </thead>
-        <tbody>
+        <tbody {...role("rowgroup")}>
           {rows.map((row, index) => (
-            <tr key={index}>
+            <tr key={index} {...role("row")}>
               {row.map((cell, i) => (
-                <td key={columns[i]} class={styles[i]}>
+                <td
+                  key={columns[i]}
+                  class={styles[i]}
+                  data-column={stacked ? columns[i] : undefined}
+                  {...role("cell")}
+                >
                   {cell}
                 </td>
               ))}

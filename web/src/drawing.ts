@@ -32,6 +32,7 @@ export interface Layout {
   width: number;
   height: number;
   gutter: number;
+  step: number; // from a head to the next
   boxes: Box[]; // by node
   layerY: number[]; // by layer, the height of its label
 }
@@ -120,13 +121,16 @@ export function neighbourhood(wiring: Wiring, { into, out }: OwnEdges, node: num
 }
 
 /** Place every node for a drawing of this width. */
+/** Pixels that a finger needs, where the drawing has them: nodes are touched around their boxes too. */
+export const TOUCH = 32;
+
 export function layOut(wiring: Wiring, width: number): Layout {
   const gutter = width < 480 ? 22 : 58;
   const step = (width - gutter - 6 - MOST_BOW / 2) / (wiring.heads + 1.7);
   const boxWidth = Math.min(46, step * 0.74);
   const boxHeight = Math.max(10, Math.min(22, boxWidth * 0.62));
   const row = Math.max(34, Math.min(66, 760 / (wiring.layers + 2))) * (wiring.parallel ? 1 : 1.5);
-  const top = boxHeight / 2 + 4;
+  const top = Math.max(boxHeight, TOUCH) / 2 + 4;
   const height = Math.round(2 * top + (wiring.layers + 1) * row);
   const layerY = Array.from({ length: wiring.layers }, (_, layer) => height - top - (layer + 1) * row);
   const columnX = (column: number) => gutter + step * (column + 0.5);
@@ -149,7 +153,7 @@ export function layOut(wiring: Wiring, width: number): Layout {
       height: boxHeight,
     };
   });
-  return { width, height, gutter, boxes, layerY };
+  return { width, height, gutter, step, boxes, layerY };
 }
 
 /** Paint edges over an empty canvas; those of a node `alone` are never faint. `strongest` sets the scale. */

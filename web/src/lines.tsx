@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { linear, type Scale, spreadApart, useWidth } from "./chart.tsx";
-import { count } from "./format.ts";
+import { count, range } from "./format.ts";
 
 const LEFT = 46; // room for the tick labels of the vertical axis
 const MOVED = 3; // pixels beyond which a line leads from a curve to its label
@@ -220,12 +220,15 @@ interface ReadingProps extends LinesProps {
 function Reading({ lines, at, x, y, width, height, write, point = "step" }: ReadingProps) {
   const found = lines.flatMap((line) => {
     const point = line.points.find((candidate) => candidate.x === at);
-    return point && point.y !== null ? [{ line, value: point.y }] : [];
+    return point && point.y !== null ? [{ line, value: point.y, ends: endsOf(point, write) }] : [];
   });
   const left = x(at) > width / 2;
-  const longest = Math.max(8, ...found.map(({ line, value }) => `${line.name} ${write(value)}`.length));
-  const [boxWidth, boxHeight] = [24 + 6.6 * longest, 20 + 15 * found.length];
-  const corner = left ? x(at) - boxWidth - 10 : x(at) + 10;
+  const longest = Math.max(
+    8,
+    ...found.map(({ line, value, ends }) => `${line.name} ${write(value)} ${ends}`.length),
+  );
+  const [boxWidth, boxHeight] = [24 + 6.3 * longest, 20 + 15 * found.length];
+  const corner = Math.max(0, left ? x(at) - boxWidth - 10 : Math.min(x(at) + 10, width - boxWidth));
   return (
     <g class="reading">
       <line x1={x(at)} x2={x(at)} y1={22} y2={height - 38} />
@@ -236,11 +239,16 @@ function Reading({ lines, at, x, y, width, height, write, point = "step" }: Read
       <text x={corner + 8} y={43}>
         {point} {count(at)}
       </text>
-      {found.map(({ line, value }, i) => (
+      {found.map(({ line, value, ends }, i) => (
         <text key={line.name} x={corner + 8} y={58 + 15 * i} fill={lettering(line)}>
-          {line.name} <tspan class="strong">{write(value)}</tspan>
+          {line.name} <tspan class="strong">{write(value)}</tspan> {ends}
         </text>
       ))}
     </g>
   );
+}
+
+/** "(88.1\u201392.0 %)", or nothing where there is no interval. */
+function endsOf({ low, high }: LinePoint, write: (value: number) => string): string {
+  return low == null || high == null ? "" : `(${range([low, high], write)})`;
 }

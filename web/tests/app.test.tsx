@@ -82,6 +82,16 @@ test("the words of the page are told before it, with a pair of the run", () => {
   assert.match(renderToString(<App payload={payload({})} />), /Faithfulness<\/b>/);
 });
 
+test("only what changed, the circuit and what to do stand open", () => {
+  const html = renderToString(
+    <App payload={payload({ tables: { ...NO_TABLES, robustness: [robustness({})] } })} />,
+  );
+  const folds = [...html.matchAll(/<section id="(\w+)"[^>]*><details ([^>]*)>/g)];
+  const open = folds.filter((one) => /\bopen\b/.test(one[2]!)).map((one) => one[1]);
+  assert.equal(folds.length, 9);
+  assert.deepEqual(open, ["changes", "wiring", "contest"]);
+});
+
 test("the contents name the sections that there are", () => {
   const links = (tables: Tables) =>
     [...renderToString(<App payload={payload({ tables })} />).matchAll(/href="#([a-z]+)"/g)].map(
@@ -108,7 +118,7 @@ test("the comparison of methods says how many seeds it has", () => {
   const arms = { circuitlora: "First arm", uniform: "Second arm" };
   const html = renderToString(<App payload={payload({ tables, arms })} />);
   assert.match(html, /placed differently \(1 seed\)/);
-  for (const name of Object.values(arms)) assert.equal(html.split(name).length, 3, name); // drawn, and in the table
+  for (const name of Object.values(arms)) assert.equal(html.split(name).length, 4, name); // drawn, its tip, and in the table
 });
 
 test("a single comparison without a null still draws", () => {

@@ -12,7 +12,7 @@ const verdict = (label: string, seed: number, outcome: string) => ({
   ...{ label, seed, outcome, measure: "edge_rate", sentence: "" },
 });
 
-test("one verdict for all fine-tunings stands once, different ones with their seed", () => {
+test("what a measure is held against is named, once or per seed, and looks like no verdict", () => {
   const shown = (second: string) =>
     renderToString(
       <ChanceFigure
@@ -21,12 +21,12 @@ test("one verdict for all fine-tunings stands once, different ones with their se
         figure={5}
       />,
     );
-  assert.match(shown("more than chance"), /class="verdict beyond">more than another choice of pairs</);
-  assert.doesNotMatch(shown("more than chance"), /seed 1: more than another/);
   assert.match(
-    shown("not enough to say"),
-    /seed 0: more than another choice of pairs.*seed 1: not enough to say/,
+    shown("more than chance"),
+    /held against halves of the pairs \(another choice of pairs\): more</,
   );
+  assert.doesNotMatch(shown("more than chance"), /seed 1 more|class="verdict/);
+  assert.match(shown("not enough to say"), /pairs\): seed 0 more, seed 1 not enough to say</);
 });
 
 test("measures that grow with change and overlaps that shrink stand apart, each with its direction", () => {

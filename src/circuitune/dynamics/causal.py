@@ -178,25 +178,25 @@ class CausalCheck:
         share = self.removal.share(self.removal.changed.run, self.metric)
         if isinstance(share, Undefined):
             return f"{start}, no gain large enough to follow through the edges ({share.reason})."
-        lost, won = (self._shares(swaps) for swaps in (self.removal, self.insertion))
+        lost, won = (
+            _percent(swaps.share(swaps.changed.run, self.metric)) for swaps in (self.removal, self.insertion)
+        )
         return (
-            f"{start}. With the base model's activations on the {self.removal.changed.edges:,} changed edges "
-            f"the tuned model loses {lost}; with the tuned model's on them the base model wins {won}. "
-            f"{self._verdict()}{self._of_accuracy()}"
+            f"{start}: that is the gain. With the base model's activations on the {self.removal.changed.edges:,} "
+            f"changed edges the tuned model loses {lost} of it.{self._beside(self.removal)} With the tuned model's "
+            f"activations on them the base model wins {won} of it.{self._beside(self.insertion)} {self._verdict()}"
+            f"{self._of_accuracy()}"
         )
 
-    def _shares(self, swaps: Swaps) -> str:
-        text = f"{_percent(swaps.share(swaps.changed.run, self.metric))} of the gain"
+    def _beside(self, swaps: Swaps) -> str:
+        """What as many unchanged edges do; nothing where there are none."""
         controls = (*swaps.of("strongest unchanged"), *swaps.of("random unchanged"))
         if not controls:
-            return text
+            return ""
         shares = [swaps.share(run, self.metric) for run in controls]
         top, *random = [share.estimate for share in shares if isinstance(share, Interval)]
         mean, low, high = (_rounded(one) for one in (sum(random) / len(random), min(random), max(random)))
-        return (
-            f"{text} (on as many unchanged edges: {_rounded(top)} on the strongest, "
-            f"{mean} on random ones, between {low} and {high})"
-        )
+        return f" On as many unchanged edges: {_rounded(top)}, the strongest; {mean}, random ones ({low} to {high})."
 
     def _verdict(self) -> str:
         both = (self.removal, self.insertion)
@@ -209,16 +209,16 @@ class CausalCheck:
         word = "less" if all(one.high < 0 for one in intervals) else "not clearly more"
         word = "more" if all(one.low > 0 for one in intervals) else word
         return (
-            f"The changed edges carry clearly more of it than {won[0]} and {won[1]} of {draws} random sets of "
-            f"as many unchanged edges, and {word} than the strongest unchanged ones."
+            f"Of {draws} random sets, the changed edges clearly beat {won[0]} in what is lost and {won[1]} in what "
+            f"is won. They carry {word} than the strongest unchanged edges."
         )
 
     def _of_accuracy(self) -> str:
         base, tuned = (run.accuracy for run in (self.removal.donor, self.removal.receiver))
         shares = [swaps.share(swaps.changed.run, ACCURACY) for swaps in (self.removal, self.insertion)]
         defined = [_percent(share) for share in shares if isinstance(share, Interval)]
-        gain = f" Of the gain in accuracy, {base:.0%} to {tuned:.0%}, "
-        return gain + f"{defined[0]} is lost and {defined[1]} won." if defined else ""
+        gain = f" Accuracy, from {base:.0%} to {tuned:.0%}: "
+        return gain + f"{defined[0]} of that gain is lost, {defined[1]} is won." if defined else ""
 
 
 def causal_check(

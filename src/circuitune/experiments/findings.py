@@ -119,8 +119,16 @@ def _against(found: Verdict, changes: Sequence[float], nulls: Sequence[float]) -
             "not larger": "no larger than the null, another seed alone changes as much",
             "overlapping": "not clearly larger than the null, their ranges overlap",
         }[found]
-    times = f" (at least {min(changes) / max(nulls):.2f} times it)" if max(nulls) > 0 else ""
-    return f"larger than the null{times}{'' if found == 'larger' else f', {_AMONG}'}"
+    return f"larger than the null{_by_how_much(min(changes), max(nulls))}{'' if found == 'larger' else f', {_AMONG}'}"
+
+
+def _by_how_much(least: float, most: float) -> str:
+    """The least change beside the most that two seeds differ; a factor that would read 1.00 tells nothing."""
+    if most <= 0:
+        return ""
+    if (times := f"{least / most:.2f}") == "1.00":
+        return " (by less than 1 %: the smallest change is all but the largest difference of two seeds)"
+    return f" (the smallest change is {times} times the largest difference of two seeds)"
 
 
 def disagreement(rows: Sequence[ChangeRow], kind: Kind) -> str:

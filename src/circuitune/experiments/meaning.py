@@ -132,9 +132,9 @@ def passes(rows: Sequence[TunedCausalRow]) -> str:
     out, into = (_more_than_random(own, direction) for direction in ("removal", "insertion"))
     answer = {2: "Yes", 1: "In part", 0: "This is not shown"}[out + into]
     return (
-        f"{PASSES} {answer}. Without them the tuned model loses {span(lost)} of the gain, "
-        f"{_beside_random(own, 'removal', out)}; they alone give the base model {span(won)} of it, "
-        f"{_beside_random(own, 'insertion', into)}.{_beside_strongest(own)}"
+        f"{PASSES} {answer}. Set back to what the base model sends along them, they cost the tuned model "
+        f"{span(lost)} of the gain.{_beside_random(own, 'removal', out)} Put alone into the base model, they bring "
+        f"it {span(won)} of the gain.{_beside_random(own, 'insertion', into)}{_beside_strongest(own)}"
     )
 
 
@@ -156,11 +156,13 @@ def _more_than_random(rows: Sequence[TunedCausalRow], direction: Direction) -> b
 def _beside_random(rows: Sequence[TunedCausalRow], direction: Direction, more: bool) -> str:
     random = _shares(rows, direction, "random unchanged")
     if not random:
-        return "with no unchanged edges to compare with"
+        return " There are no unchanged edges to compare with."
     word = "more" if more else "not clearly more"
     less, draws = _below(rows, direction)
-    drawn = f"{span(random)} on average, less in {less} of {draws} draws"
-    return f"{word} than as many random unchanged edges do ({drawn})"
+    return (
+        f" That is {word} than as many random unchanged edges: they make {span(random)} on average, and less than "
+        f"the changed ones in {less} of {draws} draws."
+    )
 
 
 def _below(rows: Sequence[TunedCausalRow], direction: Direction) -> tuple[int, int]:
@@ -177,27 +179,28 @@ def _beside_strongest(rows: Sequence[TunedCausalRow]) -> str:
     if not ends or not all(high is not None and high < 0 for high in ends):
         return ""
     lost, won = (_shares(rows, direction, "strongest unchanged") for direction in ("removal", "insertion"))
-    return f" As many of the strongest unchanged edges carry more: {span(lost)} is lost and {span(won)} given."
+    return f" As many of the strongest unchanged edges do more: they cost {span(lost)}, and bring {span(won)}."
 
 
 # ---- what to do ----
 
 
 def advice(rows: Sequence[MethodRow], accuracy: Sequence[AccuracyRow]) -> str:
-    """What the contest says to do: CircuitLoRA or uniform ranks, and whether more seeds are needed."""
+    """What the contest says to do: CircuitLoRA or uniform ranks, on how many seeds, and whether more are needed."""
     ours, rival = arm_rows(rows, "circuitlora"), arm_rows(rows, "uniform")
     found = fmean(gaps(ours, rival))
     low, high, over = advantage(ours, rival)
     measured = (
-        f"CircuitLoRA is {abs(100 * found):.1f} points {'above' if found > 0 else 'below'} uniform LoRA "
-        f"(95 % interval over {over}: {points(low, high)})"
+        f"CircuitLoRA (more rank in the layers whose edges changed most) is {abs(100 * found):.1f} points "
+        f"{'above' if found > 0 else 'below'} uniform LoRA (95 % interval over {over}: {points(low, high)})"
     )
     if len(ours) >= ENOUGH_SEEDS:
         return f"{'Use CircuitLoRA on this task' if low > 0 else 'Keep uniform ranks'}: {measured}."
     start = "CircuitLoRA is promising, not proven" if low > 0 else "On this evidence keep uniform ranks"
+    single = " This is the finding of a single seed: another may turn it round." if len(ours) == 1 else ""
     return (
-        f"{start}: {measured}.{_noise(rows, accuracy)} Run more seeds: from {count(ENOUGH_SEEDS, 'seed')} on there "
-        "is a verdict."
+        f"{start}: {measured}.{single}{_noise(rows, accuracy)} Run more seeds: from {count(ENOUGH_SEEDS, 'seed')} on "
+        "there is a verdict."
     )
 
 

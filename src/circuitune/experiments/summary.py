@@ -30,11 +30,14 @@ from circuitune.core.records import (
 )
 from circuitune.dynamics.causal import ACCURACY, MEASURES
 from circuitune.dynamics.comparison import QUESTIONS
+from circuitune.dynamics.layers import RULES
 from circuitune.experiments import chance_findings, findings, meaning
 from circuitune.experiments.artefacts import ANALYSIS, COMPOSITION, PAIRS, PLAN
 from circuitune.experiments.findings import count
 from circuitune.experiments.plan import Plan
+from circuitune.experiments.recipe import Recipe
 from circuitune.experiments.store import Run
+from circuitune.experiments.tables import CRITICAL_RULES
 
 
 def write_summary(run: Run, plan: Plan) -> None:
@@ -58,7 +61,14 @@ def summarise(run: Run, plan: Plan) -> SummaryRecord:
     model = plan.pairs.model.name
     return SummaryRecord(
         title=f"{model}, fine-tuned on {pairs.name}",
-        sentences=[_data(pairs, model), *found.training, *answers(tables), *found.where[:1], *_advice(tables)],
+        sentences=[
+            _data(pairs, model),
+            *found.training,
+            *answers(tables),
+            *found.where[:1],
+            *_chosen(run.recipe),
+            *_advice(tables),
+        ],
         notes=_notes(run, plan, pairs),
         findings=found,
     )
@@ -85,6 +95,18 @@ def answers(tables: Path) -> list[str]:
     said = [meaning.changed(change, chances, verdicts, measure) for measure in meaning.MEASURES]
     passes = meaning.passes(read_rows(tables / "causal.csv", TunedCausalRow))
     return [one for one in (*said, findings.null_caution(change), passes) if one]
+
+
+def _chosen(recipe: Recipe) -> list[str]:
+    """By which rule the layers of the contest were chosen, and what the other one counts; none without a contest."""
+    if recipe.contest is None:
+        return []
+    rule = recipe.contest.rule
+    others = "; ".join(f"the {name} rule counts the {RULES[name].said}" for name in CRITICAL_RULES if name != rule)
+    return [
+        f"The layers of CircuitLoRA are those of the {rule} rule, which counts the {RULES[rule].said}. For "
+        f"comparison only, {others}."
+    ]
 
 
 def _advice(tables: Path) -> list[str]:

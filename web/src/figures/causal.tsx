@@ -15,6 +15,7 @@ import {
   typeset,
 } from "../format.ts";
 import type { CausalRow, HeadRoleRow } from "../payload.ts";
+import { intervalWords, tip } from "../tip.tsx";
 import { OneOf } from "./controls.tsx";
 
 const LEFT = 56; // room for the names of the fine-tunings
@@ -148,7 +149,8 @@ function Shares({ rows, name, x, y, right }: SharesProps) {
   if (rows.length === 0) return null;
   const mean = known.reduce((sum, row) => sum + row.share!, 0) / known.length;
   return (
-    <g class={rows[0]!.swapped === "changed" ? "method ours" : "method"}>
+    <g class={rows[0]!.swapped === "changed" ? "method ours" : "method"} data-tip={sharesWords(rows, name)}>
+      <rect x={0} y={y - ROW / 2} width={right} height={ROW} class="hit" />
       <text x={0} y={y + 4} class="quiet">
         {name}
       </text>
@@ -173,6 +175,23 @@ function Shares({ rows, name, x, y, right }: SharesProps) {
         {known.length ? percent(mean) : "undefined"}
       </text>
     </g>
+  );
+}
+
+/** What a row is: its share of the gain with its interval, or of several draws their mean and ends. */
+function sharesWords(rows: CausalRow[], name: string): string {
+  const [first] = rows;
+  const title = `${first!.swapped}, ${name}`;
+  const known = rows.flatMap(({ share }) => share ?? []);
+  if (known.length === 0) return tip(title, `undefined: ${first!.reason}`);
+  const mean = known.reduce((sum, share) => sum + share, 0) / known.length;
+  return tip(
+    title,
+    `${first!.swapped === RANDOM ? "mean " : ""}${percent(mean)} of the gain`,
+    first!.swapped === RANDOM
+      ? `${plural(known.length, "draw")}: ${range(known)}`
+      : intervalWords(first!.low, first!.high, percent),
+    howMany(rows),
   );
 }
 
@@ -222,6 +241,7 @@ export function RolesTable({ rows }: { rows: HeadRoleRow[] | null }) {
       <OneOf title="Heads of" names={labels} chosen={chosen} choose={choose} />
       <DataTable
         label="Heads that changed most"
+        stacked
         columns={["Head", "Change", "Token", "Attention to it", "Direct contribution", "In words"]}
         rows={shown.map((row) => [
           row.head,

@@ -1,8 +1,9 @@
 // Change from before to after beside every comparison in which nothing was learnt in between.
 
 import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../chart.tsx";
-import { count, fixed, labelsOf, lineName, percent, range } from "../format.ts";
+import { count, fixed, labelsOf, lineName, percent, plural, range } from "../format.ts";
 import type { ChanceRow, VerdictRow } from "../payload.ts";
+import { intervalWords, tip } from "../tip.tsx";
 
 const GUTTER = 118; // room for the names of the rows
 const VALUES = 96; // and for their numbers, a column of its own
@@ -98,10 +99,10 @@ export function ChanceFigure({ rows, verdicts, figure }: ChanceProps) {
               <i>{NULLS[role][0]}</i>: {NULLS[role][1]}
             </>
           ))}
-          . The words beside a title hold each fine-tuning against another choice of pairs (the stronger grey)
-          alone; the summary has the verdict, for which another seed counts too. The other bars decide
-          nothing: random weights, rewired and random circuits show how far apart circuits are that share
-          nothing.
+          . The words beside a title hold each fine-tuning against one null alone, the one they name (the
+          stronger grey); they are no verdict: that is in the summary, and another seed counts for it too. The
+          other bars decide nothing: random weights, rewired and random circuits show how far apart circuits
+          are that share nothing.
         </>
       }
       numbers={<ChanceTable rows={rows} />}
@@ -167,7 +168,7 @@ function Panel({ title, axis, write, rows, verdicts }: PanelProps) {
   return (
     <div>
       <p class="measure">
-        <b>{title}</b> <Verdicts rows={verdicts} />
+        <b>{title}</b> <HeldAgainst rows={verdicts} />
       </p>
       <div ref={ref} class="chart">
         <svg
@@ -205,29 +206,24 @@ function Panel({ title, axis, write, rows, verdicts }: PanelProps) {
   );
 }
 
-/** How it stands to another choice of pairs; per fine-tuning where they differ. */
-function Verdicts({ rows }: { rows: VerdictRow[] }) {
+/** Against which null the measure is held here, and how it stands to that one; per fine-tuning where they differ. */
+function HeldAgainst({ rows }: { rows: VerdictRow[] }) {
+  if (rows.length === 0) return null;
   const outcomes = [...new Set(rows.map((row) => row.outcome))];
-  if (outcomes.length === 1)
-    return <span class={verdictClass(outcomes[0]!)}>{verdictWords(outcomes[0]!)}</span>;
+  const words =
+    outcomes.length === 1
+      ? outcomeWords(outcomes[0]!)
+      : rows.map((row) => `${lineName(row.label, rows)} ${outcomeWords(row.outcome)}`).join(", ");
   return (
-    <>
-      {rows.map((row) => (
-        <span key={row.label} class={verdictClass(row.outcome)}>
-          {lineName(row.label, rows)}: {verdictWords(row.outcome)}
-        </span>
-      ))}
-    </>
+    <span class="null-compared">
+      <i class="swatch" /> held against {NULLS.split[0]} (another choice of pairs): {words}
+    </span>
   );
 }
 
-/** It is held against one kind of chance, and the words say which. */
-function verdictWords(outcome: string): string {
-  return outcome.replace(/chance$/, "another choice of pairs");
-}
-
-function verdictClass(outcome: string): string {
-  return outcome === "more than chance" ? "verdict beyond" : "verdict";
+/** "more", "no more", "not enough to say": than what, the words before it say. */
+function outcomeWords(outcome: string): string {
+  return outcome.replace(/ than chance$/, "");
 }
 
 interface FrameProps {
@@ -281,7 +277,15 @@ interface RowProps {
 function Change({ row, name, x, y, write, right }: RowProps & { row: ChanceRow; name: string }) {
   const { estimate, low, high } = row;
   return (
-    <g class="strip">
+    <g
+      class="strip"
+      data-tip={
+        estimate === null
+          ? tip(name, `undefined: ${row.reason}`)
+          : tip(`${name}, before to after`, write(estimate), intervalWords(low, high, write))
+      }
+    >
+      <rect x={0} y={y - ROW / 2} width={right} height={ROW} class="hit" />
       <text x={0} y={y + 4} class="strong">
         {name}
       </text>
@@ -314,7 +318,8 @@ function Null({ rows, x, y, write, right }: RowProps & { rows: ChanceRow[] }) {
         const at = y + 8 * (i - (known.length - 1) / 2);
         const low = x(row.low ?? 0);
         return (
-          <g key={row.label}>
+          <g key={row.label} data-tip={nullWords(row, write)}>
+            <rect x={0} y={at - (thick + 2) / 2} width={right} height={thick + 2} class="hit" />
             {end(row) - low > 1 && (
               <rect x={low} y={at - thick / 2} width={end(row) - low} height={thick} rx={1} />
             )}
@@ -339,6 +344,21 @@ function Null({ rows, x, y, write, right }: RowProps & { rows: ChanceRow[] }) {
         />
       )}
     </g>
+  );
+}
+
+/** What a bar is: its mean, where most comparisons lie, and how many there are. */
+function nullWords(row: ChanceRow, write: Write): string {
+  const { low, high, comparisons } = row;
+  const most =
+    low !== null &&
+    comparisons > 1 &&
+    `95\u202f% of them ${high === null ? `from ${write(low)}` : range([low, high], write)}`;
+  return tip(
+    `${NULLS[row.role as NullRole][0]}, ${row.label}`,
+    `${comparisons > 1 ? "mean " : ""}${write(row.estimate!)}, ${plural(comparisons, "comparison")}`,
+    most,
+    row.undefined > 0 && `undefined in ${count(row.undefined)}`,
   );
 }
 

@@ -1,9 +1,10 @@
 // Change of nodes and edges, end to end against the null and from checkpoint to checkpoint.
 
 import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../chart.tsx";
-import { count, percent, range } from "../format.ts";
+import { count, percent, plural, range } from "../format.ts";
 import { type Line, Lines } from "../lines.tsx";
 import type { ChangeRow, Kind, TransitionRow } from "../payload.ts";
+import { tip } from "../tip.tsx";
 
 const KINDS: Kind[] = ["node", "edge"];
 
@@ -87,9 +88,23 @@ function Strips({ rows }: { rows: ChangeRow[] }) {
   );
 }
 
+interface Rated {
+  rate: number;
+  words: string; // what stands beside the pointer
+}
+
 /** End-to-end rates of the comparisons of one kind and role. */
-function rates(rows: ChangeRow[], kind: Kind, role: ChangeRow["role"]): number[] {
-  return rows.filter((row) => row.kind === kind && row.role === role).flatMap((row) => row.rate ?? []);
+function rates(rows: ChangeRow[], kind: Kind, role: ChangeRow["role"]): Rated[] {
+  const own = rows.filter((row) => row.kind === kind && row.role === role);
+  return own.flatMap((row) => (row.rate === null ? [] : { rate: row.rate, words: wordsOf(row, row.rate) }));
+}
+
+function wordsOf(row: ChangeRow, rate: number): string {
+  return tip(
+    row.comparison,
+    `${percent(rate)} of the ${plural(row.before_count, row.kind)} before`,
+    `${count(row.added)} added, ${count(row.removed)} removed, ${count(row.kept)} kept`,
+  );
 }
 
 interface StripProps {
@@ -103,33 +118,43 @@ interface StripProps {
 function Strip({ rows, kind, x, y, right }: StripProps) {
   const changes = rates(rows, kind, "change");
   const nulls = rates(rows, kind, "null");
-  const end = nulls.length ? Math.max(...nulls) : 0;
+  const [found, chance] = [changes, nulls].map((own) => own.map(({ rate }) => rate));
+  const end = Math.max(0, ...chance!);
   const middle = (values: number[]) => (Math.min(...values) + Math.max(...values)) / 2;
   // Words keep clear of the right edge: about 6.6 pixels a letter, half of them on each side.
   const place = (at: number, words: string) => Math.min(x(at), right - 3.3 * words.length);
-  const found = `fine-tuning ${range(changes)}`;
-  const chance = `another seed ${range(nulls)}`;
+  const said = `fine-tuning ${range(found!)}`;
+  const byChance = `another seed ${range(chance!)}`;
   return (
     <g class="strip">
       <text x={0} y={y + 5} class="row">
         {kind === "node" ? "Nodes" : "Edges"}
       </text>
       <rect x={x(0)} y={y - 19} width={x(end) - x(0)} height={38} class="null" />
-      {nulls.map((rate, i) => (
-        <line key={i} x1={x(rate)} x2={x(rate)} y1={y - 19} y2={y + 19} class="null-edge" />
+      {nulls.map(({ rate, words }, i) => (
+        <g key={i} data-tip={words}>
+          <line x1={x(rate)} x2={x(rate)} y1={y - 19} y2={y + 19} class="null-edge" />
+          <rect x={x(rate) - 6} y={y - 19} width={12} height={38} class="hit" />
+        </g>
       ))}
       <line x1={x(0)} x2={x(0)} y1={y - 19} y2={y + 19} class="zero" />
-      {changes.map((rate, i) => (
-        <circle key={i} cx={x(rate)} cy={y + 12 * (i - (changes.length - 1) / 2)} r={5.5} class="dot" />
-      ))}
+      {changes.map(({ rate, words }, i) => {
+        const at = { cx: x(rate), cy: y + 12 * (i - (changes.length - 1) / 2) };
+        return (
+          <g key={i} data-tip={words}>
+            <circle {...at} r={5.5} class="dot" />
+            <circle {...at} r={9} class="hit" />
+          </g>
+        );
+      })}
       {changes.length > 0 && (
-        <text x={place(middle(changes), found)} y={y - 28} text-anchor="middle" class="strong">
-          {found}
+        <text x={place(middle(found!), said)} y={y - 28} text-anchor="middle" class="strong">
+          {said}
         </text>
       )}
       {nulls.length > 0 && (
-        <text x={place(end, chance)} y={y + 34} text-anchor="middle" class="quiet">
-          {chance}
+        <text x={place(end, byChance)} y={y + 34} text-anchor="middle" class="quiet">
+          {byChance}
         </text>
       )}
     </g>

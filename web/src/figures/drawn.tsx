@@ -7,6 +7,7 @@ import { type RefObject } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useWidth } from "../chart.tsx";
 import {
+  type Box,
   type Colours,
   cornerRadius,
   type DrawnEdge,
@@ -21,6 +22,7 @@ import {
   paintPath,
   paintRing,
   type Status,
+  TOUCH,
 } from "../drawing.ts";
 import type { Words } from "../comparison.ts";
 import type { Path } from "../paths.ts";
@@ -281,8 +283,15 @@ function NodeShape({ node, layout, index }: { node: GraphNode; layout: Layout; i
       <text x={box.x} y={box.y + 4} text-anchor="middle">
         {nodeText(node, box)}
       </text>
+      <path d={touched(box, layout.step)} class="hit" />
     </>
   );
+}
+
+/** Where a node takes a finger: its box, and around it as far as a finger needs and its neighbours leave room. */
+function touched({ x, y, width, height }: Box, step: number): string {
+  const [wide, high] = [Math.max(width, Math.min(step, TOUCH)), Math.max(height, TOUCH)];
+  return `M${x - wide / 2} ${y - high / 2}h${wide}v${high}h${-wide}z`;
 }
 
 /** In one of two drawings a node that is not in that circuit is as absent as any other. */

@@ -3,6 +3,7 @@
 import { DataTable, Figure, linear, Missing, type Scale, useWidth } from "../chart.tsx";
 import { count, list, number, percent, plural } from "../format.ts";
 import type { MethodRow, Payload } from "../payload.ts";
+import { intervalWords, tip } from "../tip.tsx";
 
 const TOP = 6;
 const NARROW = 600; // below it, what a method is takes a line of its own
@@ -144,7 +145,22 @@ function Method({ rows, name, x, y, narrow }: MethodProps) {
       {rows.map((one, i) => {
         const at = line + (i - (rows.length - 1) / 2) * 5;
         return (
-          <g key={one.seed}>
+          <g
+            key={one.seed}
+            data-tip={tip(
+              `${name}, seed ${one.seed}`,
+              percent(one.accuracy),
+              intervalWords(one.low, one.high, percent),
+              `${plural(one.examples, "row")} of the test split, ${count(one.parameters)} parameters`,
+            )}
+          >
+            <rect
+              x={x(one.low)}
+              y={at - 5}
+              width={Math.max(10, x(one.high) - x(one.low))}
+              height={10}
+              class="hit"
+            />
             <line x1={x(one.low)} x2={x(one.high)} y1={at} y2={at} class="interval" />
             <circle cx={x(one.accuracy)} cy={at} r={5} class="dot" />
           </g>

@@ -3,10 +3,12 @@
 import { linear, useWidth } from "../chart.tsx";
 import { count, percent } from "../format.ts";
 import type { CriticalRow, LayerRow } from "../payload.ts";
+import { tip } from "../tip.tsx";
 
 const ROW = 24;
 const TOP = 24;
 const GUTTER = 64;
+const MOST_NULLS = 3; // comparisons of seeds that are told one by one
 const MOST = 480; // wider panels only make longer bars
 
 /** Marks of the rules, in order. */
@@ -108,6 +110,12 @@ export function Panel({ title, rows, nulls, scaled, measure, ...axis }: PanelPro
             key={layer}
             x={x}
             y={rowY(axis.layers.length, i)}
+            right={Math.min(width, MOST)}
+            words={layerWords(
+              layerName(layer, axis.last),
+              rows.find((row) => row.layer === layer),
+              nulls.filter((row) => row.layer === layer),
+            )}
             own={ends(
               rows.find((row) => row.layer === layer),
               measure,
@@ -122,18 +130,33 @@ export function Panel({ title, rows, nulls, scaled, measure, ...axis }: PanelPro
   );
 }
 
+/** "12 of 830 absent added, 5 of 20 present removed", and the same between seeds. */
+function layerWords(name: string, own: LayerRow | undefined, nulls: LayerRow[]): string {
+  const moved = (row: LayerRow) => `${count(row.added)} added, ${count(row.removed)} removed`;
+  return tip(
+    /^\d/.test(name) ? `layer ${name}` : name,
+    own && `${moved(own)}, of ${count(own.before)} before`,
+    own && `${count(own.possible)} possible`,
+    ...nulls.map((row) => `two seeds: ${moved(row)}`).slice(0, MOST_NULLS),
+    nulls.length > MOST_NULLS && `and ${count(nulls.length - MOST_NULLS)} more comparisons of seeds`,
+  );
+}
+
 interface LayerBarsProps {
   x: (value: number) => number;
   y: number;
+  right: number;
+  words: string; // what stands beside the pointer
   own: Ends;
   nulls: Ends[];
   write: (value: number) => string;
 }
 
-function LayerBars({ x, y, own: [removed, added], nulls, write }: LayerBarsProps) {
+function LayerBars({ x, y, right, words, own: [removed, added], nulls, write }: LayerBarsProps) {
   const outer = (end: 0 | 1, value: number) => Math.max(value, ...nulls.map((pair) => pair[end]));
   return (
-    <g>
+    <g data-tip={words}>
+      <rect x={0} y={y - ROW / 2} width={right} height={ROW} class="hit" />
       <rect x={x(-removed)} y={y - 6} width={x(0) - x(-removed)} height={12} class="removed" />
       <rect x={x(0)} y={y - 6} width={x(added) - x(0)} height={12} class="added" />
       {nulls.map((pair, n) => (
@@ -199,7 +222,21 @@ export function ImportancePanel({ layers, last, critical, rules }: Axis) {
           const own = critical.filter((row) => row.layer === layer);
           const relative = own.map((row) => row.importance / (highest.get(row.rule) || 1));
           return (
-            <g key={layer}>
+            <g
+              key={layer}
+              data-tip={
+                own.length > 0
+                  ? tip(
+                      `layer ${layerName(layer, last)}`,
+                      ...own.map(
+                        (row, n) =>
+                          `${row.rule} rule: ${percent(relative[n]!, 0)} of the highest${row.chosen ? ", critical" : ""}`,
+                      ),
+                    )
+                  : undefined
+              }
+            >
+              <rect x={0} y={y - ROW / 2} width={Math.min(width, MOST)} height={ROW} class="hit" />
               {own.length > 0 && <line x1={x(0)} x2={x(Math.max(...relative))} y1={y} y2={y} class="stem" />}
               {own.map((row, n) => (
                 <Shape

@@ -3,6 +3,7 @@
 import { DataTable, Figure, linear, Missing, useWidth } from "../chart.tsx";
 import { count, fixed, labelsOf, lineName, percent } from "../format.ts";
 import type { LayerFrequencyRow, RuleRow, StabilityRow } from "../payload.ts";
+import { tip } from "../tip.tsx";
 
 const TALL = 34; // pixels of a bar at 100 %
 
@@ -98,7 +99,15 @@ function Bars({ title, rows }: { title: string; rows: LayerFrequencyRow[] }) {
           {title}
         </text>
         {rows.map((row, i) => (
-          <g key={row.layer} class={row.chosen ? "often chosen" : "often"}>
+          <g
+            key={row.layer}
+            class={row.chosen ? "often chosen" : "often"}
+            data-tip={tip(
+              `layer ${row.layer}, ${title}`,
+              `critical in ${percent(row.frequency)} of the draws`,
+              `${row.chosen ? "critical" : "not critical"} on all pairs`,
+            )}
+          >
             <rect x={x(i) + 1} y={base - TALL} width={Math.max(1, wide - 4)} height={TALL} class="all" />
             <rect
               x={x(i) + 1}
