@@ -13,9 +13,9 @@ from circuitune.training.rows import answer_rows
 from training.tuned import RANK, tuned
 
 
-def attached(pairs, tokenizer, family="gpt_neox", rank=RANK):
+def attached(pairs, tokenizer, family="gpt_neox", rank=RANK, even=False):
     model = tiny_model(family)
-    return Eva(rank).attach(model, answer_rows(encode(pairs, tokenizer)), steps=10, seed=0)
+    return Eva(rank, even).attach(model, answer_rows(encode(pairs, tokenizer)), steps=10, seed=0)
 
 
 def layers(model):
@@ -53,6 +53,14 @@ def test_a_starts_as_the_main_directions_of_what_a_module_reads(ragged_sums, tok
         best = values[: len(directions)].sum() / values.sum()
         assert float(spread) > 0.98 * float(best), name
         assert not layer.lora_B["default"].weight.any()
+
+
+def test_without_ranks_to_choose_every_module_starts_with_its_main_directions(sums, tokenizer):
+    chosen, even = (layers(attached(sums, tokenizer, even=even)) for even in (False, True))
+    assert {layer.r["default"] for layer in even.values()} == {RANK}
+    for name in chosen.keys() & even.keys():
+        ours, theirs = (found[name].lora_A["default"].weight[:RANK] for found in (even, chosen))
+        torch.testing.assert_close((ours[: len(theirs)] * theirs).sum(1).abs(), torch.ones(len(theirs)))
 
 
 def test_other_rows_give_other_directions(sums, ragged_sums, tokenizer):

@@ -29,6 +29,7 @@ TITLES: Mapping[str, str] = {
     "base_modules": "base circuit by module, water-filling",
     "data": "plan from training data",
     "eva_compute": "uniform LoRA, EVA's compute",
+    "eva_even": "EVA's directions, even ranks",
     "data_compute": "uniform LoRA, compute of the plan from data",
 }
 """Names of arms for people, as they stand within a sentence."""

@@ -54,6 +54,7 @@ WAYS: Mapping[Arm, Way] = {
     "base_modules": Way("base_modules"),
     "data": Way("data"),
     "eva_compute": Way("matched", twist="longer", against="eva"),
+    "eva_even": Way("matched", "eva", twist="even"),
     "data_compute": Way("matched", twist="longer", against="data"),
 }
 

@@ -60,6 +60,7 @@ Rival = Literal[
     "data",
     "eva_compute",
     "data_compute",
+    "eva_even",
 ]
 """Ways to fine-tune that a contest may add; `arms` says what each is."""
 Entrant = Literal["circuitlora", "uniform", "random"] | Rival

@@ -47,7 +47,7 @@ Source = Literal[
     "base_modules",
     "data",
 ]
-Twist = Literal["none", "longer", "warm", "faster"]
+Twist = Literal["none", "longer", "warm", "faster", "even"]
 
 
 class ModelRef(Record):
@@ -115,10 +115,11 @@ class TrainSpec(_Spec):
     """Fine-tune once. Inputs: ``pairs``; ``circuits``, ``phase1`` and `union_role` where the ranks come from there.
 
     ``twist``: ``longer`` spends on more steps what the job ``rival`` among the inputs spent before its first step;
-    ``warm`` starts as the model after phase 1; ``faster`` lets the critical layers learn twice as fast. ``rates`` are
-    learning rates of which the job takes that of the highest validation accuracy in the jobs that tried them (inputs
-    `rate_role`). ``kept`` are other tasks (inputs `pairs_role`) on which accuracy is measured too, ``text`` a file in
-    the run folder on which the loss is. ``part``: the task of a phase 1 that is not on the run's own.
+    ``warm`` starts as the model after phase 1; ``faster`` lets the critical layers learn twice as fast; ``even``
+    leaves EVA no ranks to choose. ``rates`` are learning rates of which the job takes that of the highest validation
+    accuracy in the jobs that tried them (inputs `rate_role`). ``kept`` are other tasks (inputs `pairs_role`) on which
+    accuracy is measured too, ``text`` a file in the run folder on which the loss is. ``part``: the task of a phase 1
+    that is not on the run's own.
     """
 
     kind: Literal["train"] = "train"

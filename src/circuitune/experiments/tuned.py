@@ -27,6 +27,7 @@ from circuitune.models.anatomy import anatomy_of
 from circuitune.models.encoding import encode
 from circuitune.tasks.pairs import PairSet
 from circuitune.training.catalogue import tuning
+from circuitune.training.eva import Eva
 from circuitune.training.finetune import TrainingResult, finetune
 from circuitune.training.methods import PLANNED, RANKED, TrainingSettings
 from circuitune.training.text import read_passages, text_loss
@@ -222,6 +223,10 @@ def _tuning(job: JobFolder, spec: TrainSpec, model: PreTrainedModel, plan: RankP
     if spec.ranks.kind == "alphas":
         assert plan is not None
         return Adapter(plan.to_lora_config(model, alphas_of=_circuit_plan(job, spec.ranks, model)))
+    if spec.twist == "even":
+        assert plan is not None
+        assert plan.rank is not None
+        return Eva(plan.rank, even=True)
     if spec.method in RANKED:  # one rank for all modules: the plan's, or what of it fits everywhere
         return tuning(spec.method, model, rank=plan.rank if plan else spec.ranks.rank)
     faster = plan.critical_layers if plan and spec.twist == "faster" else ()

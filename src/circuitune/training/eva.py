@@ -33,9 +33,11 @@ class Eva(Tuning):
 
     Attributes:
         rank: the mean rank; a module gets between 0 and twice as much.
+        even: every module keeps that rank, and only the first directions are EVA's.
     """
 
     rank: int
+    even: bool = False
 
     def attach(self, model: PreTrainedModel, rows: AnswerRows, steps: int, seed: int) -> PeftModel:
         """The model with LoRA of the ranks and initial weights that the rows ask for.
@@ -58,7 +60,9 @@ class Eva(Tuning):
             )
         # All tokens of a prompt count: only one or two have a label, too few for the directions of a batch.
         config = RankPlan.uniform(model, rank=self.rank).to_lora_config(
-            model, init_lora_weights="eva", eva_config=EvaConfig(use_label_mask=False)
+            model,
+            init_lora_weights="eva",
+            eva_config=EvaConfig(use_label_mask=False, rho=1.0 if self.even else 2.0),
         )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "lora with eva initialization used with low_cpu_mem", UserWarning)
