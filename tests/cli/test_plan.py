@@ -11,7 +11,7 @@ from circuitune.adapters.allocation import RankPlan, rank_plan
 from circuitune.adapters.completions import MAX_TOKENS, ROWS
 from circuitune.adapters.data_plan import STEPS
 from circuitune.adapters.modules import linear_modules
-from circuitune.adapters.verdicts import EVEN
+from circuitune.adapters.verdicts import EVEN, FROM_DATA
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.scores import EdgeScores
 from circuitune.cli import call
@@ -227,7 +227,7 @@ def test_training_data_in_place_of_scores(data: Path, model: Path, capsys: pytes
     assert "20 of 30 rows of sft.jsonl." in shown.err
     assert "4 forward and 2 backward passes over each: as much as training on 53 such rows" in shown.err
     assert shown.err.index("Cost:") < shown.err.index("Scoring")
-    assert "Against uniform LoRA of the same size: not yet measured" in shown.out
+    assert f"Against uniform LoRA of the same size: {FROM_DATA}" in shown.out
     assert "Budget 3,000: " in shown.out
     plan = RankPlan.load(data / "circuit_plan.json")
     assert 2900 < plan.count <= 3000
@@ -243,7 +243,7 @@ def test_what_is_critical_and_what_ablates(
 ):
     result = planned(capsys, model, *DATA, "--by", by, "--ablation", ablation)
     assert result["rows"]["used"] == result["cost"]["rows"] == 30
-    assert result["contest"].startswith("not yet measured")
+    assert result["contest"] == FROM_DATA
     assert by in result
     assert len(result["critical_layers"]) == (by == "layers")
 

@@ -8,8 +8,14 @@ FROM_CHANGE = (
     "not better on the embedded model. In the registered contest (four tasks, two budgets, ten seeds) ranks placed "
     "by the change of circuits were below even ranks on 5 of 8 runs and above on 0 (by 95 % intervals)."
 )
-EVEN = "no other ranks have been above them at equal parameters and equal compute in the registered studies."
-FROM_DATA = "not yet measured: no contest has set plans from training data against uniform LoRA of the same size."
+EVEN = (
+    "no other ranks have been above them on every task tried at equal parameters and equal compute. The nearest, "
+    "EVA, was on 1 of 2 tasks of the registered study, and open on the other."
+)
+FROM_DATA = (
+    "undecided on the embedded model. In the registered study (two tasks, ten seeds) ranks from training data were "
+    "above even ranks on 1 task and below on 1 (by 95 % intervals)."
+)
 
 
 def contest_verdict(provenance: Mapping[str, object]) -> str:
