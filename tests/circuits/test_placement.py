@@ -9,6 +9,7 @@ from accelerate import cpu_offload, disk_offload, dispatch_model
 
 from circuitune.circuits.attribution import attribute
 from circuitune.circuits.faithfulness import evaluate
+from circuitune.core.errors import InputError
 from circuitune.testing import in_double, random_pairs, tiny_model
 from marks import slow_but
 
@@ -59,6 +60,20 @@ def test_a_live_adapter_scores_as_its_merged_model_in_every_kind_of_family(famil
         merged = results(adapted.merge_and_unload())
     for found, wanted in zip(live, merged, strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.filterwarnings("ignore:`lora_bias=True` was passed")
+@pytest.mark.parametrize("evaluated", [attribute, lambda model, inputs: evaluate(model, inputs, top(model, inputs))])
+def test_a_bias_that_an_adapter_adds_below_a_norm_is_refused(evaluated):
+    config = peft.LoraConfig(r=2, target_modules=["o_proj"], lora_bias=True, init_lora_weights=False)
+    adapted = peft.get_peft_model(tiny_model("gemma2", kv_heads=2), config).eval()
+    with pytest.raises(InputError, match=r"attention output of model\.layers\.0 a bias below a norm"):
+        evaluated(adapted, random_pairs(2))
+
+
+def top(adapted, inputs):
+    with adapted.disable_adapter():
+        return attribute(adapted, inputs, steps=1).top(0.2)
 
 
 def test_of_several_adapters_the_active_one_counts():

@@ -257,7 +257,8 @@ def test_the_defaults_are_the_librarys():
     ("arguments", "message"),
     [
         (["--rule", "before"], "--rule needs something to plan from"),
-        (["--task", "add_sub"], "--task or --pairs needs something to plan from"),
+        (["--set", "limit=3"], "--set needs something to plan from"),
+        (["--rank", "0"], "--rank 0 trains nothing"),
         (["--critical-rank", "4"], "--critical-rank needs something to plan from"),
         (["--rank", "2", "--budget", "3000"], "give one of the two"),
         (["before.safetensors", *DATA], "either a file of scores or --dataset"),

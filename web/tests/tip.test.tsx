@@ -29,8 +29,8 @@ test("a change tells its share and its counts", () => {
     <ChangeFigure rows={[change({}), change({ role: "null", comparison: "seeds" })]} figure={3} />,
   );
   assert.deepEqual(tips(html).toSorted(), [
-    "seeds | 40.0 % of the 100 edges before | 20 added, 20 removed, 80 kept",
-    "tune seed 0 | 40.0 % of the 100 edges before | 20 added, 20 removed, 80 kept",
+    "seeds | 20 added, 20 removed, 80 kept | added and removed: 40.0 % of as many as before (100 edges)",
+    "tune seed 0 | 20 added, 20 removed, 80 kept | added and removed: 40.0 % of as many as before (100 edges)",
   ]);
 });
 

@@ -10,7 +10,7 @@ FROM_CHANGE = (
 )
 EVEN = (
     "no other ranks have been above them on every task tried at equal parameters and equal compute. The nearest, "
-    "EVA, was on 1 of 2 tasks of the registered study, and open on the other."
+    "EVA, was on 1 of 2 tasks of the registered study (with up to 8 % more parameters), and open on the other."
 )
 FROM_DATA = (
     "undecided on the embedded model. In the registered study (two tasks, ten seeds) ranks from training data were "

@@ -24,7 +24,7 @@ from circuitune.circuits.ablation import Constant
 from circuitune.circuits.batches import Batch
 from circuitune.circuits.graph import Graph
 from circuitune.circuits.weights import Reader, Weights
-from circuitune.models.anatomy import Anatomy, Block, at_least_float32, concatenated, materialised
+from circuitune.models.anatomy import Anatomy, at_least_float32, concatenated, materialised
 from circuitune.models.running import (
     Call,
     Prefix,
@@ -110,7 +110,7 @@ def _constant(anatomy: Anatomy, weights: Weights, batch: Batch, constant: Consta
     streams, projections, written = [], [], Writers()
     for layer, block in enumerate(anatomy.blocks):
         weight_HED = weights.output(layer) if constant.outputs is None else constant.outputs[layer]
-        heads = constant.written.heads[layer] @ weight_HED.flatten(0, 1) + _output_bias(anatomy, block)
+        heads = constant.written.heads[layer] @ weight_HED.flatten(0, 1) + weights.output_bias(layer)
         attention, mlp = stream, stream if anatomy.parallel else stream + heads
         stream = stream + heads + constant.written.mlps[layer]
         streams.append((attention, mlp))
@@ -133,13 +133,6 @@ def _constant(anatomy: Anatomy, weights: Weights, batch: Batch, constant: Consta
         prefix=prefix,
         outputs=constant.outputs,
     )
-
-
-def _output_bias(anatomy: Anatomy, block: Block) -> Float[Tensor, "1 1 D"]:
-    """What a block's attention adds that no head writes; nothing where a norm follows the heads (`heads_norm`)."""
-    nothing = torch.zeros(1, 1, anatomy.heads * anatomy.head_width, device=anatomy.device, dtype=anatomy.dtype)
-    with materialised(anatomy.model, block.module):
-        return block.output(nothing)
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitune.core.errors import InputError
 from circuitune.models.anatomy import Anatomy, Block, Norm, concatenated, materialised, weight_of
 
 
@@ -49,7 +50,11 @@ class Weights:
         return readers
 
     def output(self, layer: int) -> Float[Tensor, "H E D"]:
-        """W_O of a block (gamma o W_O where a norm follows the heads): z_h = a_h W_O[h]."""
+        """W_O of a block (gamma o W_O where a norm follows the heads): z_h = a_h W_O[h].
+
+        Raises:
+            InputError: a norm follows the heads, and an adapter adds a bias below it.
+        """
         if layer in self._outputs:
             return self._outputs[layer]
         block = self.anatomy.blocks[layer]
@@ -59,6 +64,12 @@ class Weights:
                 return weight.clone()  # it may be a view of what is about to be freed
         self._outputs[layer] = weight
         return weight
+
+    def output_bias(self, layer: int) -> Float[Tensor, "1 1 D"]:
+        """What a block's attention adds to the stream that no head writes."""
+        block = self.anatomy.blocks[layer]
+        with torch.no_grad(), materialised(self.anatomy.model, block.module):
+            return _output_bias(self.anatomy, block)
 
     def final(self) -> Reader:
         """The logits."""
@@ -88,5 +99,15 @@ def _identity_reader(anatomy: Anatomy, norm: Norm, like: Tensor | None = None) -
 def _output_weight(anatomy: Anatomy, block: Block) -> Float[Tensor, "H E D"]:
     weight = weight_of(block.output, anatomy.heads * anatomy.head_width)
     if block.heads_norm is not None:
+        if bool(_output_bias(anatomy, block).any()):
+            raise InputError(
+                f"An adapter gives the attention output of {block.name} a bias below a norm (lora_bias): it reaches "
+                "the residual stream at a scale that changes from run to run and belongs to no node; train without."
+            )
         weight = weight * block.heads_norm.affine(weight[0])[0]
     return weight.unflatten(0, (anatomy.heads, anatomy.head_width))
+
+
+def _output_bias(anatomy: Anatomy, block: Block) -> Float[Tensor, "1 1 D"]:
+    nothing = torch.zeros(1, 1, anatomy.heads * anatomy.head_width, device=anatomy.device, dtype=anatomy.dtype)
+    return block.output(nothing)

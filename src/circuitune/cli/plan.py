@@ -80,7 +80,7 @@ def plan(
 ) -> None:
     """Turn edge scores, or training data, into LoRA ranks: a high rank for the layers whose edges matter most.
 
-    With neither the ranks are even, which nothing has beaten yet at equal parameters and compute (docs/studies.md).
+    With neither the ranks are even, which nothing has beaten on every task tried (docs/studies.md).
     Writes circuit_plan.json; `circuitune train --plan`, `circuitune export` and RankPlan.load read it. With --dataset
     the base model's edges are scored on the data first, and the scores are written beside the plan, under its name.
     Where one map decides alone, name its pairs as for `circuitune discover` (--task or --pairs): then the gate also
@@ -187,7 +187,7 @@ def _require_needed(source: PairOptions, before: Path | None, rule: str, unite: 
     """InputError for pairs that nothing would be scored on."""
     from circuitune.dynamics.layers import RULES
 
-    given = [name for name, value in asdict(source).items() if value != asdict(NO_PAIRS)[name]]
+    given = _pairs_given(source)
     reasons = {
         "with --dataset the gate takes its rows": before is None,
         "with --gate off nobody looks": gate == "off",
@@ -196,8 +196,19 @@ def _require_needed(source: PairOptions, before: Path | None, rule: str, unite: 
     }
     why = next((reason for reason, holds in reasons.items() if holds), None)
     if given and why:
-        option = "set" if given[0] == "settings" else given[0].replace("_", "-")
-        raise InputError(f"--{option} names pairs for models with random weights, and {why}; leave it out.")
+        raise InputError(
+            f"--{_option(given[0])} names pairs for models with random weights, and {why}; leave it out."
+        )
+
+
+def _pairs_given(source: PairOptions) -> list[str]:
+    """Fields of the options of pairs that were given."""
+    return [name for name, value in asdict(source).items() if value != asdict(NO_PAIRS)[name]]
+
+
+def _option(field: str) -> str:
+    """How a field of the options of pairs is typed."""
+    return "set" if field == "settings" else field.replace("_", "-")
 
 
 def _require_levels(levels: dict[str, int | None], allocator: str, budget: int | None) -> None:
@@ -229,13 +240,15 @@ def _require_even(
         "modules": modules,
         "unite": bool(unite),
         "gate": gate != "warn",
-        "task or --pairs": source != NO_PAIRS,
+        **{_option(name): True for name in _pairs_given(source)},
     }
     if unused := [name for name, asked in given.items() if asked]:
         raise InputError(
             f"--{unused[0]} needs something to plan from: name a file of scores or --dataset FILE. "
             "(With neither the ranks are even: give --rank or --budget.)"
         )
+    if levels["rank"] is not None and levels["rank"] < 1:
+        raise InputError(f"--rank {levels['rank']} trains nothing; give at least 1.")
     if levels["rank"] is not None and budget is not None:
         raise InputError("Even ranks follow from --rank or from --budget; give one of the two.")
 

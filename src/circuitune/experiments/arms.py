@@ -1,7 +1,7 @@
 """The arms of a contest: who takes part, by which method, and what its ranks come from.
 
-Every arm has the parameters of CircuitLoRA's two levels, or fewer by less than one rank step; full fine-tuning has
-all of the model's.
+Every arm has the parameters of CircuitLoRA's two levels, or fewer by less than one rank step; EVA has as much rank,
+which may be more parameters, and full fine-tuning has all of the model's.
 """
 
 from collections.abc import Iterator, Mapping

@@ -61,8 +61,12 @@ def by_step(folder: Path) -> list[Path]:
 
     Raises:
         InputError: it is not there, or holds something else as well.
+        MachineError: it cannot be read.
     """
-    found = list(folder.iterdir()) if folder.is_dir() else []
+    try:
+        found = list(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise MachineError(f"{folder} could not be read ({error.strerror or error}).") from error
     foreign = [path for path in found if not re.fullmatch(r"step-\d{1,12}", path.stem)]
     if foreign or not found:
         what = f"holds {foreign[0].name}, which is of no step" if foreign else "holds nothing"

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
-
-from circuitune.core.errors import InputError, MachineError
+from circuitune.core.errors import InputError, MachineError, out_of_memory
 
 LONGEST = 300
 """Characters of a reason."""
@@ -27,9 +25,9 @@ def explained(shown: str, sentence: Callable[[str], str]) -> Iterator[None]:
         yield
     except (InputError, MachineError):
         raise
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise MachineError(f"Not enough memory to load {shown}.") from error
     except Exception as error:
+        if out_of_memory(error):
+            raise MachineError(f"Not enough memory to load {shown}.") from error
         raise InputError(sentence(_reason(error))) from error
 
 
@@ -37,4 +35,5 @@ def _reason(error: Exception) -> str:
     """The first line of an error, which the others explain at length; all of them where it only announces them."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     said = lines if lines[0].rstrip().endswith(":") else lines[:1]
-    return " ".join(" ".join(said).split())[:LONGEST].rstrip(". :")
+    reason = " ".join(" ".join(said).split())[:LONGEST].rstrip(". :")
+    return f"nothing is named {reason}" if isinstance(error, KeyError) else reason

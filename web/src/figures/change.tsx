@@ -102,8 +102,8 @@ function rates(rows: ChangeRow[], kind: Kind, role: ChangeRow["role"]): Rated[] 
 function wordsOf(row: ChangeRow, rate: number): string {
   return tip(
     row.comparison,
-    `${percent(rate)} of the ${plural(row.before_count, row.kind)} before`,
     `${count(row.added)} added, ${count(row.removed)} removed, ${count(row.kept)} kept`,
+    `added and removed: ${percent(rate)} of as many as before (${plural(row.before_count, row.kind)})`,
   );
 }
 
