@@ -58,7 +58,12 @@ def test_the_example_of_serving_answers_until_it_is_interrupted(files: Path, cap
     [arguments] = examples("serve", capsys)
     assert arguments == ["report", "serve", "runs/nano-add_sub"]
     with subprocess.Popen(
-        [*COMMAND, *arguments, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, *arguments, "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts the tests in the background lets them ignore SIGINT, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         shown = process.stdout.readline()
