@@ -138,7 +138,10 @@ def kills(whole: Whole, count: int, random: Random) -> Row:
             Child.of(lambda folder=folder: go(whole.model, folder)).kill_after(random.uniform(0, whole.seconds))
             lost += sum(len(data) for path, data in done.items() if not _holds(path, data))
         ended = alone(lambda folder=folder: go(whole.model, folder))
-        survived += size if ended.code == 0 and whole.same(folder) and lost == before else 0
+        well = ended.code == 0 and whole.same(folder) and lost == before
+        if not well:
+            print(f"kills {group} to {group + size - 1}:", ended.said[-600:], file=sys.stderr)
+        survived += size if well else 0
         shutil.rmtree(folder.parent)
     return Row("SIGKILL at a random moment", count, survived, lost)
 

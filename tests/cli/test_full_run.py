@@ -70,7 +70,7 @@ def test_the_default_run_on_the_embedded_model(tmp_path: Path):
     assert done.code == 0, done.err
     run = tmp_path / "runs" / "nano-add_sub"
     assert done.out.splitlines()[-1] == "Report: runs/nano-add_sub/report.html"
-    assert len(read_record(run / "summary.json", SummaryRecord).sentences) == 10
+    assert len(read_record(run / "summary.json", SummaryRecord).sentences) == 11
     tuned = [row for row in read_rows(run / "tables" / "accuracy.csv", AccuracyRow) if row.arm == "tune"]
     assert {row.split for row in tuned} == {"test"}
     assert len({row.step for row in tuned}) == 11
