@@ -151,9 +151,9 @@ def test_a_requeued_job_is_done_again_and_no_other(
     assert f"are still in the queue (squeue --jobs {second};" in again.sentence
 
     until(lambda: f"{second}_0 PENDING BeginTime" in waiting())
-    said("scontrol", "update", f"jobid={second}_0", "starttime=now")  # Slurm would wait two minutes
-    # Between the two, the queue may for a moment show nothing of a job that it holds.
-    until(lambda: not waiting() and run.job(specs[1]).complete)
+    # Slurm would wait two minutes; within the second of the kill the node refuses the job for good.
+    said("scontrol", "update", f"jobid={second}_0", "starttime=now+3")
+    until(lambda: not waiting())
     observer = tiny.Record()
     assert Slurm().run(run, specs, MEMORY, observer) is None
     assert observer.events == [("kept", spec.label) for spec in specs]
