@@ -18,9 +18,10 @@ from circuitune.core.records import (
 )
 from circuitune.experiments.plan import Plan
 from circuitune.experiments.store import Run
-from circuitune.experiments.tables import critical
+from circuitune.experiments.tables import critical, write_tables
 from circuitune.report.live import tables_of
 from circuitune.report.payload import read_tables
+from experiments.tiny import content
 
 TABLES = {
     "accuracy": AccuracyRow,
@@ -37,6 +38,15 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_is_there_and_readable(finished: tuple[Run, Plan], name: str):
     assert read_rows(finished[0].folder / "tables" / f"{name}.csv", TABLES[name])
+
+
+def test_what_a_killed_writer_of_tables_left_goes_with_the_next_writing(finished: tuple[Run, Plan], tmp_path: Path):
+    folder = shutil.copytree(finished[0].folder, tmp_path / "run")
+    before = content(folder)
+    for left in ("tables/.kinds.csv.28f6c989b0bf.partial", ".summary.json.99a77124ba38.partial"):
+        (folder / left).write_text("half a ro")
+    write_tables(Run(folder), finished[1])
+    assert content(folder) == before
 
 
 def test_while_a_run_is_at_work_its_jobs_have_the_rows_that_its_tables_will_have(

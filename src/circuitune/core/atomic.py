@@ -80,9 +80,9 @@ def ensure_writable_folder(path: Path) -> Path:
     return path
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Remove what killed writers left in a folder that nobody else is writing to."""
-    for partial in folder.rglob(f".*{PARTIAL}"):
+def remove_partial_files(folder: Path, *, below: bool = True) -> None:
+    """Remove what killed writers left in a folder, and those in it, that nobody else is writing to."""
+    for partial in folder.rglob(f".*{PARTIAL}") if below else folder.glob(f".*{PARTIAL}"):
         partial.unlink(missing_ok=True)
 
 

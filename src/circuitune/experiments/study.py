@@ -17,7 +17,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import Field, JsonValue
 
-from circuitune.core.atomic import write_bytes, write_text
+from circuitune.core.atomic import remove_partial_files, write_bytes, write_text
 from circuitune.core.csvio import write_rows
 from circuitune.core.errors import InputError
 from circuitune.core.manifest import is_complete, verify
@@ -300,6 +300,7 @@ def _tables(part: Part) -> Tables:
 
 def write_results(study: Study, verdicts: Verdicts, folder: Path) -> None:
     """Write the study's own tables and ``verdicts.md``; equal tables give equal bytes."""
+    remove_partial_files(folder, below=False)
     write_rows(folder / "effects.csv", verdicts.effects, EffectRow)
     write_rows(folder / "tasks.csv", verdicts.tasks, TaskEffectRow)
     write_rows(folder / "verdicts.csv", verdicts.claims, ClaimRow)

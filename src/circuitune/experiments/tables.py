@@ -7,6 +7,7 @@ from typing import TypedDict, TypeVar
 
 from circuitune.circuits.scores import Circuit, EdgeScores
 from circuitune.core import chance_records as chance
+from circuitune.core.atomic import remove_partial_files
 from circuitune.core.csvio import read_rows, write_rows, writing
 from circuitune.core.records import (
     AccuracyRow,
@@ -44,6 +45,8 @@ R = TypeVar("R", bound=Record)
 def write_tables(run: Run, plan: Plan) -> None:
     """Write every table of a run whose jobs are complete; equal jobs give equal bytes."""
     tables = run.folder / "tables"
+    remove_partial_files(tables)
+    remove_partial_files(run.folder, below=False)
     write_rows(tables / "accuracy.csv", accuracy(run, plan), AccuracyRow)
     write_rows(tables / "faithfulness.csv", faithfulness(run, plan), FaithfulnessRow)
     write_rows(tables / "critical_layers.csv", critical(run, plan), CriticalRow)
