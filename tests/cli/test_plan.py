@@ -259,6 +259,8 @@ def test_the_defaults_are_the_librarys():
         (["--rule", "before"], "--rule needs something to plan from"),
         (["--set", "limit=3"], "--set needs something to plan from"),
         (["--rank", "0"], "--rank 0 trains nothing"),
+        (["--rank", "1000"], "would get rank 1000, and its weight has"),
+        (["--budget", "9000000"], "give a lower --budget"),
         (["--critical-rank", "4"], "--critical-rank needs something to plan from"),
         (["--rank", "2", "--budget", "3000"], "give one of the two"),
         (["before.safetensors", *DATA], "either a file of scores or --dataset"),

@@ -256,11 +256,18 @@ def _require_even(
 def _even(model: str, loading: ModelOptions, rank: int | None, budget: int | None) -> "tuple[RankPlan, Model]":
     """One rank everywhere, or as even ranks as a budget allows, and the model they are for."""
     from circuitune.adapters.allocation import RankPlan
+    from circuitune.adapters.modules import linear_modules
 
     loaded, _ = load_model(model, loading)
-    if budget is not None:
-        return RankPlan.uniform(loaded, parameters=budget), loaded
-    return RankPlan.uniform(loaded, rank=LEVELS["rank"] if rank is None else rank), loaded
+    wanted = {"rank": LEVELS["rank"] if rank is None else rank} if budget is None else {"parameters": budget}
+    made = RankPlan.uniform(loaded, **wanted)
+    full = {name: min(module.inputs, module.outputs) for name, module in linear_modules(loaded).items()}
+    if over := [name for name, most in full.items() if made.ranks[name] > most]:
+        raise InputError(
+            f"{over[0]} would get rank {made.ranks[over[0]]}, and its weight has {full[over[0]]}; give a lower "
+            f"{'--rank' if budget is None else '--budget'}."
+        )
+    return made, loaded
 
 
 def _read_scores(before: Path, after: Path | None, unite: tuple[Path, ...]) -> "list[EdgeScores]":

@@ -127,7 +127,7 @@ def _by_how_much(least: float, most: float) -> str:
     if most <= 0:
         return ""
     if (times := f"{least / most:.2f}") == "1.00":
-        return " (by less than 1 %: the smallest change is all but the largest difference of two seeds)"
+        return " (by less than 1 %: the smallest change is hardly above the largest difference of two seeds)"
     return f" (the smallest change is {times} times the largest difference of two seeds)"
 
 
