@@ -114,7 +114,7 @@ def test_a_shape_of_no_model_is_refused(tmp_path: Path):
     [
         ({"num_hidden_layers": "x"}, "expected int, got str"),
         ({"rope_parameters": 3}, "rope_parameters"),
-        ({"hidden_act": "nope"}, "makes no model of its fields .'nope'"),
+        ({"hidden_act": "nope"}, "makes no model of its fields .nothing is named 'nope'"),
         ({"torch_dtype": "nope"}, "no attribute 'nope'"),
         ({"vocab_size": -1}, "negative dimension"),
         ({"num_hidden_layers": 3_000_000}, "num_hidden_layers 3,000,000, which no model has"),
